@@ -1,0 +1,1 @@
+"""Explanations: where in an image a score comes from."""

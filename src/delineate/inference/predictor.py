@@ -1,0 +1,174 @@
+"""From an image file to a mask, its probability and a label."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from delineate.checks import InputError
+from delineate.data import read_image
+from delineate.data.cache import resize_image
+from delineate.layers.normalise import Normalise
+from delineate.models.checkpoint import ModelInfo, load_model
+from delineate.models.prediction import Prediction, label_probability
+
+
+@dataclass(frozen=True)
+class ImagePrediction:
+    """What a model says about one image, at the image's own size."""
+
+    mask: np.ndarray | None
+    """uint8 (H, W), index of the class of each pixel, 0 background; None for a model that only classifies."""
+    probability: np.ndarray | None
+    """float32, (H, W) for one class, (classes + 1, H, W) that sum to 1 for several."""
+    label: dict[str, float] | None
+    """Probability of each label, summing to 1; None for a model that only segments."""
+
+
+class Predictor:
+    """A trained model with the preprocessing it was trained with.
+
+    Args:
+        model: the network; it is put into evaluation mode on `device`.
+        info: what `model.json` says.
+        device: "auto" takes a GPU when there is one.
+
+    Example:
+        >>> predictor = Predictor.load("runs/demo")
+        >>> predictor("lesion.jpg").label
+        {'benign': 0.93, 'malignant': 0.07}
+    """
+
+    def __init__(self, model: nn.Module, info: ModelInfo, device: str = "auto") -> None:
+        self.device = choose_device(device)
+        self.info = info
+        self.model = model.eval().to(self.device).to(memory_format=torch.channels_last)
+        self.normalise = Normalise.named(info.normalisation).to(self.device)
+
+    @classmethod
+    def load(cls, run: str | Path, device: str = "auto") -> Self:
+        """Load the model of a run.
+
+        Raises:
+            InputError: the folder holds no whole model, or there is no such device.
+        """
+        return cls(*load_model(run), device=device)
+
+    def __call__(self, image: str | Path | np.ndarray) -> ImagePrediction:
+        """Predict one image.
+
+        Args:
+            image: a file, or uint8 RGB (H, W, 3).
+
+        Raises:
+            InputError: the file cannot be read, or the array is of another kind.
+        """
+        return next(self.predict([image]))
+
+    def predict(
+        self, images: Iterable[str | Path | np.ndarray], batch_size: int = 8
+    ) -> Iterator[ImagePrediction]:
+        """Predict images in batches, lazily and in order; arguments and errors as in `__call__`."""
+        batch: list[np.ndarray] = []
+        for image in images:
+            batch.append(_as_array(image))
+            if len(batch) == batch_size:
+                yield from self._predict_batch(batch)
+                batch = []
+        if batch:
+            yield from self._predict_batch(batch)
+
+    def choose_label(self, probability: dict[str, float]) -> str:
+        """Return the label found: of two the second if above the threshold, of more the likeliest."""
+        if len(probability) == 2:
+            return self.info.labels[int(probability[self.info.labels[1]] > self.info.threshold)]
+        return max(probability, key=lambda name: probability[name])
+
+    def prepare(self, image: np.ndarray) -> Tensor:
+        """Resize and normalise uint8 RGB (H, W, 3) to what the model takes: float32 (1, 3, h, w)."""
+        return self._stack([image])
+
+    def _stack(self, images: Sequence[np.ndarray]) -> Tensor:
+        resized = np.stack([resize_image(image, self.info.size) for image in images])
+        batch = torch.from_numpy(resized).to(self.device).permute(0, 3, 1, 2)
+        return self.normalise(batch).contiguous(memory_format=torch.channels_last)
+
+    @torch.inference_mode()
+    def forward(self, images: Sequence[np.ndarray]) -> Prediction:
+        """Run the network on uint8 RGB images of any sizes; logits at the network's size, on the CPU."""
+        prediction: Prediction = self.model(self._stack(images))
+        return Prediction(
+            mask=None if prediction.mask is None else prediction.mask.float().cpu(),
+            label=None if prediction.label is None else prediction.label.float().cpu(),
+        )
+
+    def _predict_batch(self, images: Sequence[np.ndarray]) -> Iterator[ImagePrediction]:
+        prediction = self.forward(images)
+        labels = None if prediction.label is None else label_probability(prediction.label)
+        for i, image in enumerate(images):
+            mask = probability = None
+            if prediction.mask is not None:
+                probability = native_probability(prediction.mask[i : i + 1], image.shape[:2])
+                mask = decide(probability, self.info.threshold)
+            label = None
+            if labels is not None:
+                label = dict(zip(self.info.labels, map(float, labels[i]), strict=True))
+            yield ImagePrediction(mask, probability, label)
+
+
+def native_probability(logits: Tensor, size: tuple[int, ...]) -> np.ndarray:
+    """Bring the mask logits of one image to its own size and turn them into probabilities.
+
+    Logits are resized rather than probabilities, so that an outline stays where the network drew it.
+
+    Args:
+        logits: (1, C, h, w), as in `Prediction.mask`.
+        size: height and width of the image file.
+
+    Returns:
+        float32, (H, W) when C = 1, else (C, H, W).
+    """
+    full = nn.functional.interpolate(logits.float(), tuple(size), mode="bilinear", align_corners=False)
+    probability = full[0, 0].sigmoid() if full.shape[1] == 1 else full[0].softmax(0)
+    return probability.cpu().numpy()
+
+
+def decide(probability: np.ndarray, threshold: float) -> np.ndarray:
+    """Turn probabilities into class indices, uint8 (H, W): above the threshold, or the largest of several."""
+    if probability.ndim == 2:
+        return (probability > threshold).astype(np.uint8)
+    return probability.argmax(0).astype(np.uint8)
+
+
+def choose_device(name: str) -> torch.device:
+    """Return a torch device; "auto" takes a GPU when there is one.
+
+    Raises:
+        InputError: the device does not exist here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        torch.zeros(1, device=name)
+        return torch.device(name)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(
+            f"The device {name!r} cannot be used on this machine; choose auto or cpu."
+        ) from error
+
+
+def device_name(device: torch.device) -> str:
+    """Return "cpu" or the name of the GPU, for run records."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def _as_array(image: str | Path | np.ndarray) -> np.ndarray:
+    if not isinstance(image, np.ndarray):
+        return read_image(Path(image))
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+        raise InputError(f"An image array must be uint8 RGB (H, W, 3), got {image.dtype} {image.shape}.")
+    return image

@@ -1,0 +1,1 @@
+"""Studies: the report of a run, and the comparison of many."""

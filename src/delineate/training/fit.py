@@ -1,0 +1,306 @@
+"""Train a model as a recipe says: data in, run folder out; resumable to the same bits."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning
+import pandas as pd
+import torch
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+
+from delineate.checks import InputError
+from delineate.config import Recipe
+from delineate.data import (
+    Augmentation,
+    Case,
+    CaseDataModule,
+    CheckReport,
+    apply_manifest,
+    check_cases,
+    complete_splits,
+    fingerprint,
+    index,
+    make_manifest,
+    read_manifest,
+    write_manifest,
+)
+from delineate.files import atomic_path
+from delineate.models.checkpoint import build_model, save_model
+from delineate.record import RunRecord, describe_environment, now, write_record
+from delineate.training.module import Row, TrainingModule
+from delineate.training.run import RunFolder, open_run
+
+
+@dataclass(frozen=True)
+class Listener:
+    """What a caller wants to hear of; every function may be left out."""
+
+    progress: Callable[[str], AbstractContextManager[Callable[[int, int], None]]] | None = None
+    """Opens a progress bar of a title; the function it gives is called with (done, all)."""
+    on_gate: Callable[[CheckReport], None] | None = None
+    """The findings of the data gate, before training."""
+    on_groups: Callable[[list[dict[str, object]]], None] | None = None
+    """The optimiser's groups: name, rate and number of weights."""
+    on_epoch: Callable[[Row], None] | None = None
+    """The figures of a finished epoch."""
+    callbacks: Sequence[Callback] = ()
+    """Further Lightning callbacks, for example a progress bar."""
+
+    def bar(self, title: str) -> AbstractContextManager[Callable[[int, int], None] | None]:
+        """Open a progress bar, or nothing when nobody listens."""
+        return nullcontext() if self.progress is None else self.progress(title)
+
+
+def train(
+    recipe: Recipe,
+    root: Path,
+    run: Path,
+    *,
+    dataset: str = "folder",
+    resume: bool = False,
+    ignore_gate: bool = False,
+    listener: Listener | None = None,
+) -> RunRecord:
+    """Train from a data set into a run folder.
+
+    The test split is never read here. A run that was killed continues from its last whole epoch and ends
+    with the same weights as one that was not (same machine, same number of threads).
+
+    Args:
+        recipe: all choices.
+        root: folder of the data set.
+        run: folder to write; new, empty, or with `resume` an unfinished run.
+        dataset: name of the reader.
+        resume: continue the run in `run`.
+        ignore_gate: train in spite of errors in the data; the record says so.
+        listener: told about progress.
+
+    Raises:
+        InputError: recipe, data and run do not fit together, or the data gate found errors.
+    """
+    listener = listener or Listener()
+    folder = open_run(run, recipe, resume=resume)
+    started, clock = now(), time.monotonic()
+    lightning.seed_everything(recipe.training.seed, workers=True, verbose=False)
+
+    cases = _split(index(root, dataset), recipe, folder, resume=resume)
+    with listener.bar("checking the data") as update:
+        report = check_cases(cases, progress=update)
+    if listener.on_gate is not None:
+        listener.on_gate(report)
+    if report.errors and not ignore_gate:
+        raise InputError(
+            f"The data gate found {len(report.errors)} error(s) in {root}, the first: "
+            f"{report.errors[0].message} `delineate data check` lists all; mend them, or train anyway with "
+            "--ignore-gate."
+        )
+
+    with listener.bar("filling the cache") as update:
+        data = CaseDataModule(
+            cases,
+            classes=recipe.task.classes,
+            labels=recipe.task.labels,
+            ignore_labels=recipe.task.ignore_labels,
+            size=recipe.data.size,
+            batch_size=recipe.training.batch_size,
+            workers=recipe.data.workers,
+            cache=recipe.data.cache,
+            augmentation=Augmentation(**recipe.augmentation.model_dump()),
+            seed=recipe.training.seed,
+            progress=update,
+        )
+        data.prepare_data()
+    model = build_model(recipe)
+    if recipe.training.channels_last:
+        model = model.to(memory_format=torch.channels_last)
+    module = TrainingModule(recipe, model, on_epoch=listener.on_epoch)
+    if listener.on_groups is not None:
+        listener.on_groups(module.groups)
+
+    clockwork = _Clock(clock)
+    trainer = _trainer(
+        recipe,
+        folder,
+        [clockwork, _History(folder.history), *listener.callbacks],
+        validate=_has(cases, "val"),
+    )
+    with _repeatable(recipe.training.deterministic):
+        last = folder.last if resume and folder.last.exists() else None
+        trainer.fit(module, datamodule=data, ckpt_path=last, weights_only=True)
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+
+    selected = _load_selected(module, recipe, folder)
+    save_model(folder.root, module.model, recipe)
+    record = RunRecord(
+        recipe=recipe.name,
+        recipe_sha256=recipe.sha256(),
+        data_root=str(root.resolve()),
+        dataset=dataset,
+        data_fingerprint=fingerprint(read_manifest(folder.splits)),
+        cases={split: sum(case.split == split for case in cases) for split in ("train", "val", "test")},
+        seed=recipe.training.seed,
+        started=clockwork.started or started,
+        finished=now(),
+        wall_seconds=round(clockwork.seconds(), 1),
+        epochs=len(module.history),
+        selected_epoch=selected,
+        resumed=clockwork.resumed,
+        gate={
+            level: sum(f.level == level for f in report.findings) for level in ("error", "warning", "info")
+        },
+        gate_overridden=bool(report.errors),
+        environment=describe_environment(_device_name(trainer)),
+    )
+    write_record(folder.record, record)
+    return record
+
+
+@contextmanager
+def _repeatable(deterministic: bool) -> Iterator[None]:
+    """Let Lightning switch PyTorch to repeatable operations, and leave the process as it was afterwards."""
+    settings: Any = torch.utils.deterministic
+    before = torch.are_deterministic_algorithms_enabled()
+    fill = settings.fill_uninitialized_memory
+    # Filling fresh memory guards against reading it, which no layer here does, at a pass over each tensor.
+    settings.fill_uninitialized_memory = False
+    try:
+        yield
+    finally:
+        settings.fill_uninitialized_memory = fill
+        torch.use_deterministic_algorithms(before)
+
+
+def _split(cases: list[Case], recipe: Recipe, folder: RunFolder, *, resume: bool) -> list[Case]:
+    """Give every case its split, once: a resumed run reads what was written at its start."""
+    if resume and folder.splits.is_file():
+        return apply_manifest(cases, read_manifest(folder.splits))
+    data = recipe.data
+    kept = 1 - data.test_fraction
+    fractions = {
+        "train": kept * (1 - data.val_fraction),
+        "val": kept * data.val_fraction,
+        "test": data.test_fraction,
+    }
+    seed = recipe.training.seed
+    done = complete_splits(cases, seed=seed, val_fraction=data.val_fraction, fractions=fractions)
+    if not _has(done, "train"):
+        raise InputError("The data set has no training case; check split.csv.")
+    if not _has(done, "val") and (recipe.training.select == "best" or recipe.training.patience):
+        raise InputError(
+            "training.select best and training.patience need a validation split, and the data set has none; "
+            "set data.val_fraction above 0, or select to last and patience to 0."
+        )
+    if done == cases:
+        protocol, used = "as the data set gives it", None
+    elif any(case.split for case in cases):
+        protocol, used = f"validation: {data.val_fraction:.0%} of the data set's training split", seed
+    else:
+        protocol, used = (
+            "stratified by label, grouped, " + "/".join(f"{f:.0%}" for f in fractions.values()),
+            seed,
+        )
+    write_manifest(make_manifest(done, protocol=protocol, seed=used), folder.splits)
+    return done
+
+
+def _trainer(
+    recipe: Recipe, folder: RunFolder, callbacks: list[Callback], *, validate: bool
+) -> lightning.Trainer:
+    training = recipe.training
+    checkpoints = folder.last.parent
+    callbacks = list(callbacks)
+    if validate:
+        callbacks.append(_keep(checkpoints, "best", "score"))
+        if training.patience:
+            callbacks.append(
+                EarlyStopping("score", patience=training.patience, mode="max", check_on_train_epoch_end=True)
+            )
+    # Last, so that it holds what the others know about this epoch.
+    callbacks.append(_keep(checkpoints, "last", None))
+    return lightning.Trainer(
+        max_epochs=training.epochs,
+        precision=training.precision,
+        gradient_clip_val=training.gradient_clip or None,
+        deterministic=training.deterministic,
+        callbacks=callbacks,
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        limit_val_batches=1.0 if validate else 0,
+        use_distributed_sampler=False,
+        default_root_dir=folder.root,
+    )
+
+
+def _keep(folder: Path, name: str, monitor: str | None) -> ModelCheckpoint:
+    return ModelCheckpoint(
+        folder,
+        filename=name,
+        monitor=monitor,
+        mode="max",
+        save_top_k=1,
+        save_on_train_epoch_end=True,
+        enable_version_counter=False,
+    )
+
+
+def _load_selected(module: TrainingModule, recipe: Recipe, folder: RunFolder) -> int:
+    """Put the selected epoch's weights into the model; returns the epoch, from 1."""
+    path = folder.best if recipe.training.select == "best" else folder.last
+    checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    module.load_state_dict(checkpoint["state_dict"])
+    return len(checkpoint["delineate"]["history"])
+
+
+def _has(cases: Sequence[Case], split: str) -> bool:
+    return any(case.split == split for case in cases)
+
+
+def _device_name(trainer: lightning.Trainer) -> str:
+    device = trainer.strategy.root_device
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+class _Clock(Callback):
+    """Adds up the time of all sessions of a run and counts them, inside the checkpoint."""
+
+    def __init__(self, start: float) -> None:
+        self.start = start
+        self.before = 0.0
+        self.resumed = 0
+        self.started: str | None = now()
+
+    def seconds(self) -> float:
+        return self.before + time.monotonic() - self.start
+
+    def state_dict(self) -> dict[str, object]:
+        return {"seconds": self.seconds(), "resumed": self.resumed, "started": self.started}
+
+    def load_state_dict(self, state: dict[str, object]) -> None:
+        self.before, self.resumed = float(str(state["seconds"])), int(str(state["resumed"])) + 1
+        self.started = str(state["started"])
+
+
+class _History(Callback):
+    """Writes history.csv whole after every epoch."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_train_epoch_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        self._write(module)
+
+    def on_train_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        self._write(module)
+
+    def _write(self, module: lightning.LightningModule) -> None:
+        if isinstance(module, TrainingModule) and module.history:
+            with atomic_path(self.path) as temporary:
+                table = pd.DataFrame(module.history).astype({"epoch": int})
+                table.to_csv(temporary, index=False, float_format="%.6g")

@@ -1,0 +1,184 @@
+"""What holds for every model of the table, with tiny encoders."""
+
+import inspect
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from delineate.checks import InputError
+from delineate.losses import bce_loss, create_loss, structure_loss
+from delineate.models import MODELS, SegmentationModel, create_model
+from delineate.models.prediction import Prediction
+
+TINY = {"smp:dpt": "vit_tiny_patch16_224", "smp:segformer": "mit_b0"}
+OPTIONS = {"clnet": {"widths": [8, 8, 12, 16, 16]}, "chnet": {"width": 8, "hidden": 12}}
+BATCH_NORMALISED_POOLING = {"smp:deeplabv3", "smp:deeplabv3plus", "smp:pan", "smp:upernet"}
+
+
+def tiny(name, classes=2, labels=None, seed=0):
+    torch.manual_seed(seed)
+    spec = MODELS[name]
+    return create_model(
+        name,
+        classes=classes,
+        labels=(3 if spec.classifies else 0) if labels is None else labels,
+        encoder=TINY.get(name, "resnet10t"),
+        options=OPTIONS.get(name),
+    )
+
+
+@pytest.fixture(scope="module", params=list(MODELS))
+def name(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def model(name):
+    return tiny(name)
+
+
+@pytest.mark.parametrize("size", [(64, 64), (75, 53), (1, 1)])
+def test_output_has_the_size_of_the_image_and_repeats_itself(name, model, size):
+    image = torch.rand(2, 3, *size)
+    with torch.inference_mode():
+        first, second = model.eval()(image), model(image)
+    assert isinstance(first, Prediction)
+    assert first.mask.shape == (2, 2, *size)
+    assert first.mask.isfinite().all()
+    assert torch.equal(first.mask, second.mask)
+    if MODELS[name].classifies:
+        assert first.label.shape == (2, 3)
+        assert torch.equal(first.label, second.label)
+    else:
+        assert first.label is None
+
+
+def test_images_of_a_batch_do_not_mix_in_evaluation(model):
+    image = torch.rand(3, 3, 75, 53)
+    with torch.inference_mode():
+        together = model.eval()(image)
+        alone = model(image[1:2])
+    torch.testing.assert_close(together.mask[1:2], alone.mask, rtol=1e-3, atol=1e-4)
+    if together.label is not None:
+        torch.testing.assert_close(together.label[1:2], alone.label, rtol=1e-3, atol=1e-4)
+
+
+def test_every_parameter_gets_a_gradient_at_an_odd_size(model):
+    model.train().zero_grad(set_to_none=True)
+    prediction = model(torch.rand(2, 3, 75, 53))
+    loss = prediction.mask.square().mean()
+    if prediction.label is not None:
+        loss = loss + prediction.label.square().mean()
+    loss.backward()
+    without = [key for key, p in model.named_parameters() if p.requires_grad and p.grad is None]
+    assert without == []
+    assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
+    model.zero_grad(set_to_none=True)
+
+
+def test_training_on_one_small_image_works_or_says_what_to_do(name, model):
+    model.train()
+    if name in BATCH_NORMALISED_POOLING:
+        with pytest.raises(InputError, match="use a batch size of at least 2 and drop a last batch of one"):
+            model(torch.rand(1, 3, 1, 1))
+    else:
+        assert model(torch.rand(1, 3, 1, 1)).mask.isfinite().all()
+
+
+def test_weights_round_trip_through_safetensors(name, model, tmp_path):
+    save_file(model.state_dict(), tmp_path / "model.safetensors")
+    other = tiny(name, seed=1)
+    other.load_state_dict(load_file(tmp_path / "model.safetensors"))
+    image = torch.rand(1, 3, 64, 64)
+    with torch.inference_mode():
+        assert torch.equal(other.eval()(image).mask, model.eval()(image).mask)
+
+
+def test_encoder_parameters_are_some_but_not_all(model):
+    assert isinstance(model, SegmentationModel)
+    encoder = {id(p) for p in model.encoder_parameters()}
+    everything = {id(p) for p in model.parameters()}
+    assert encoder
+    assert encoder < everything
+
+
+def test_activation_layer_gives_a_map_that_the_output_depends_on(name, model):
+    maps = []
+    handle = model.activation_layer().register_forward_hook(
+        lambda _module, _inputs, output: maps.append(output)
+    )
+    prediction = model.eval()(torch.rand(1, 3, 75, 53))
+    handle.remove()
+    assert len(maps) == 1
+    assert maps[0].ndim == 4
+    score = prediction.mask[0, 1].sum() if prediction.label is None else prediction.label[0, 1]
+    (gradient,) = torch.autograd.grad(score, maps[0])
+    assert gradient.abs().sum() > 0
+
+
+def test_without_a_class_branch_there_is_no_label(name):
+    model = tiny(name, classes=1, labels=0).eval()
+    with torch.inference_mode():
+        prediction = model(torch.rand(1, 3, 64, 64))
+    assert prediction.mask.shape == (1, 1, 64, 64)
+    assert prediction.label is None
+
+
+def test_images_without_a_batch_are_refused(model):
+    with pytest.raises(
+        InputError, match=r"Image must have shape \(B, 3, H, W\) with no side of 0, got \[3, 8, 8\]"
+    ):
+        model(torch.rand(3, 8, 8))
+
+
+def test_every_row_is_complete_and_every_option_is_an_argument(name):
+    spec = MODELS[name]
+    assert spec.summary
+    assert spec.paper
+    assert spec.segments
+    build = {"chnet": "CHNet", "clnet": None}.get(name, "")
+    if build == "CHNet":
+        from delineate.models.chnet import CHNet
+
+        arguments = inspect.signature(CHNet).parameters
+    else:
+        arguments = inspect.signature(spec.builder).parameters
+    for option, (_, default) in spec.options.items():
+        assert arguments[option].default == default
+
+
+@pytest.mark.parametrize(("which", "steps"), [("chnet", 30), ("clnet", 25)])
+def test_overfits_four_images(which, steps):
+    generator = torch.Generator().manual_seed(0)
+    model = tiny(which, classes=1, labels=1 if MODELS[which].classifies else 0).train()
+    row, column = torch.meshgrid(torch.arange(64), torch.arange(64), indexing="ij")
+    centre = torch.randint(16, 48, (4, 2, 1, 1), generator=generator)
+    mask = ((row - centre[:, 0]).square() + (column - centre[:, 1]).square() < 150).float()[:, None]
+    label = torch.tensor([[0.0], [1.0], [0.0], [1.0]])
+    image = mask * 0.5 + label[:, :, None, None] * 0.3 + torch.rand(4, 3, 64, 64, generator=generator) * 0.2
+    optimiser = torch.optim.Adam(model.parameters(), 3e-3)
+    for _ in range(steps):
+        prediction = model(image)
+        loss = structure_loss(prediction.mask, mask)
+        if prediction.label is not None:
+            loss = loss + bce_loss(prediction.label, label)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    found = prediction.mask > 0
+    dice = 2 * (found * mask).sum() / (found.sum() + mask.sum())
+    assert dice > 0.9
+    if prediction.label is not None:
+        assert ((prediction.label > 0) == label.bool()).all()
+
+
+@pytest.mark.parametrize("which", ["chnet", "clnet", "smp:unet"])
+def test_mixed_precision_trains(which):
+    model = tiny(which, classes=1).train()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        prediction = model(torch.rand(2, 3, 64, 64))
+        loss = create_loss("structure")(prediction.mask, torch.ones(2, 1, 64, 64))
+    loss.backward()
+    assert loss.dtype == torch.float32
+    assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
