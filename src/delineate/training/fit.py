@@ -139,7 +139,7 @@ def train(
     record = RunRecord(
         recipe=recipe.name,
         recipe_sha256=recipe.sha256(),
-        data_root=str(root.resolve()),
+        data_root=str(root.absolute()),
         dataset=dataset,
         data_fingerprint=fingerprint(read_manifest(folder.splits)),
         cases={split: sum(case.split == split for case in cases) for split in ("train", "val", "test")},
