@@ -38,8 +38,8 @@ demo: install
 
 lint: install
 	@echo "== lint"
-	@$(RUN) ruff check src tests benchmarks
-	@$(RUN) ruff format --check src tests benchmarks
+	@$(RUN) ruff check src tests benchmarks tools
+	@$(RUN) ruff format --check src tests benchmarks tools
 	@echo "== types"
 	@$(RUN) mypy
 

@@ -278,6 +278,7 @@ def root(version: Annotated[bool, typer.Option("--version", help="Print the vers
 
 def main() -> None:
     """Run the command line; a wrong input ends in one sentence and exit code 2, never in a traceback."""
+    console.quieten_libraries()
     try:
         app(standalone_mode=True)
     except InputError as error:

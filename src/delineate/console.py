@@ -1,7 +1,9 @@
 """What the command line prints: tables, progress bars, one-sentence errors. Nothing else prints."""
 
 import json
+import logging
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -24,6 +26,12 @@ out = Console(highlight=False, soft_wrap=True, width=_WIDTH)
 """Results."""
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 """Progress and errors, so that results can be piped."""
+
+
+def quieten_libraries() -> None:
+    """Keep hints that libraries print for their developers out of this process's output."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module=r"lightning\..*|torch\..*|timm\..*|monai\..*")
 
 
 def print_json(content: Any) -> None:

@@ -89,7 +89,6 @@ class CaseDataModule(lightning.LightningDataModule):
         cache: whether decoded and resized files are kept on disk.
         cache_folder: where; None for the default folder.
         seed: seed of order and augmentation.
-        progress: called with (done, total) while the cache is filled.
 
     Raises:
         InputError: a case without a split, or what `CaseDataset` and `Cache` refuse.
@@ -109,7 +108,6 @@ class CaseDataModule(lightning.LightningDataModule):
         cache: bool = True,
         cache_folder: Path | None = None,
         seed: int = 0,
-        progress: Progress | None = None,
     ) -> None:
         super().__init__()
         for case in cases:
@@ -124,7 +122,6 @@ class CaseDataModule(lightning.LightningDataModule):
         self.workers = workers
         self.seed = seed
         self._cache = Cache(cache_folder) if cache else None
-        self._progress = progress
         self._prepared = False
         options: dict[str, Any] = {
             "size": size,
@@ -142,9 +139,17 @@ class CaseDataModule(lightning.LightningDataModule):
 
     def prepare_data(self) -> None:
         """Fill the cache, once; Lightning calls this before anything is loaded."""
+        self.fill_cache()
+
+    def fill_cache(self, progress: Progress | None = None) -> None:
+        """Decode and resize what the cache does not hold yet.
+
+        Args:
+            progress: called with (done, total).
+        """
         if self._cache is not None and not self._prepared:
             cases = [case for dataset in self.datasets.values() for case in dataset.cases]
-            self._cache.prepare(cases, self.size, progress=self._progress)
+            self._cache.prepare(cases, self.size, progress=progress)
         self._prepared = True
 
     def set_epoch(self, epoch: int) -> None:

@@ -26,13 +26,12 @@ from delineate.data import (
     index,
     make_manifest,
     read_manifest,
-    write_manifest,
 )
 from delineate.files import atomic_path
 from delineate.models.checkpoint import build_model, save_model
 from delineate.record import RunRecord, describe_environment, now, write_record
 from delineate.training.module import Row, TrainingModule
-from delineate.training.run import RunFolder, open_run
+from delineate.training.run import RunFolder, open_run, start_run
 
 
 @dataclass(frozen=True)
@@ -85,9 +84,12 @@ def train(
     listener = listener or Listener()
     folder = open_run(run, recipe, resume=resume)
     started, clock = now(), time.monotonic()
-    lightning.seed_everything(recipe.training.seed, workers=True, verbose=False)
 
-    cases = _split(index(root, dataset), recipe, folder, resume=resume)
+    found = index(root, dataset)
+    if resume:
+        cases = apply_manifest(found, read_manifest(folder.splits))
+    else:
+        cases, protocol, split_seed = _split(found, recipe)
     with listener.bar("checking the data") as update:
         report = check_cases(cases, progress=update)
     if listener.on_gate is not None:
@@ -99,24 +101,26 @@ def train(
             "--ignore-gate."
         )
 
-    with listener.bar("filling the cache") as update:
-        data = CaseDataModule(
-            cases,
-            classes=recipe.task.classes,
-            labels=recipe.task.labels,
-            ignore_labels=recipe.task.ignore_labels,
-            size=recipe.data.size,
-            batch_size=recipe.training.batch_size,
-            workers=recipe.data.workers,
-            cache=recipe.data.cache,
-            augmentation=Augmentation(**recipe.augmentation.model_dump()),
-            seed=recipe.training.seed,
-            progress=update,
-        )
-        data.prepare_data()
+    data = CaseDataModule(
+        cases,
+        classes=recipe.task.classes,
+        labels=recipe.task.labels,
+        ignore_labels=recipe.task.ignore_labels,
+        size=recipe.data.size,
+        batch_size=recipe.training.batch_size,
+        workers=recipe.data.workers,
+        cache=recipe.data.cache,
+        augmentation=Augmentation(**recipe.augmentation.model_dump()),
+        seed=recipe.training.seed,
+    )
+    lightning.seed_everything(recipe.training.seed, workers=True, verbose=False)
     model = build_model(recipe)
     if recipe.training.channels_last:
         model = model.to(memory_format=torch.channels_last)
+    if not resume:  # from here on the folder is a run; what was wrong before has left no trace
+        start_run(folder, recipe, make_manifest(cases, protocol=protocol, seed=split_seed))
+    with listener.bar("filling the cache") as update:
+        data.fill_cache(update)
     module = TrainingModule(recipe, model, on_epoch=listener.on_epoch)
     if listener.on_groups is not None:
         listener.on_groups(module.groups)
@@ -175,10 +179,8 @@ def _repeatable(deterministic: bool) -> Iterator[None]:
         torch.use_deterministic_algorithms(before)
 
 
-def _split(cases: list[Case], recipe: Recipe, folder: RunFolder, *, resume: bool) -> list[Case]:
-    """Give every case its split, once: a resumed run reads what was written at its start."""
-    if resume and folder.splits.is_file():
-        return apply_manifest(cases, read_manifest(folder.splits))
+def _split(cases: list[Case], recipe: Recipe) -> tuple[list[Case], str, int | None]:
+    """Give every case its split; returns the cases, the protocol's name, and the seed if one was used."""
     data = recipe.data
     kept = 1 - data.test_fraction
     fractions = {
@@ -204,8 +206,7 @@ def _split(cases: list[Case], recipe: Recipe, folder: RunFolder, *, resume: bool
             "stratified by label, grouped, " + "/".join(f"{f:.0%}" for f in fractions.values()),
             seed,
         )
-    write_manifest(make_manifest(done, protocol=protocol, seed=used), folder.splits)
-    return done
+    return done, protocol, used
 
 
 def _trainer(

@@ -1,10 +1,12 @@
 """The folder of a run: where each file is, and whether training may start, go on, or must not touch it."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from delineate.checks import InputError
 from delineate.config import Recipe
+from delineate.data import SplitManifest, write_manifest
 from delineate.files import write_text
 from delineate.recipe_io import dump_recipe, load_recipe
 
@@ -47,7 +49,7 @@ class RunFolder:
 
 
 def open_run(root: Path, recipe: Recipe, *, resume: bool) -> RunFolder:
-    """Make a run's folder, or find one to resume; nothing that exists is ever overwritten.
+    """Choose a run's folder, or find one to resume; nothing is written yet, and nothing ever overwritten.
 
     Raises:
         InputError: the folder holds a run and `resume` is not given, it holds other things, there is nothing
@@ -57,7 +59,9 @@ def open_run(root: Path, recipe: Recipe, *, resume: bool) -> RunFolder:
     if not root.exists() or (root.is_dir() and not any(root.iterdir())):
         if resume:
             raise InputError(f"There is no run to resume in {root}; leave out --resume to start one.")
-        write_text(run.recipe, dump_recipe(recipe))
+        existing = next(folder for folder in (root, *root.absolute().parents) if folder.exists())
+        if not os.access(existing, os.W_OK):
+            raise InputError(f"Cannot write {root}: no permission in {existing}; choose another --run.")
         return run
     if not root.is_dir() or not run.recipe.is_file():
         raise InputError(f"{root} exists and is not a run; choose another folder with --run.")
@@ -74,6 +78,12 @@ def open_run(root: Path, recipe: Recipe, *, resume: bool) -> RunFolder:
             f"The run in {root} is finished; evaluate it, or choose another --run to train again."
         )
     return run
+
+
+def start_run(run: RunFolder, recipe: Recipe, manifest: SplitManifest) -> None:
+    """Write what a run is started with: the recipe and the split."""
+    write_text(run.recipe, dump_recipe(recipe))
+    write_manifest(manifest, run.splits)
 
 
 def _difference(one: Recipe, other: Recipe) -> str:

@@ -1,0 +1,63 @@
+"""The documentation says what the package does."""
+
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+from delineate.cli import app
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
+
+
+@pytest.fixture(scope="module")
+def reference():
+    sys.path.insert(0, str(ROOT / "tools"))
+    try:
+        import reference
+
+        return reference.pages()
+    finally:
+        sys.path.pop(0)
+
+
+@pytest.mark.parametrize("name", ["metrics.md", "models.md", "losses.md", "recipe.md"])
+def test_generated_pages_are_up_to_date(reference, name):
+    page = (ROOT / "docs" / "reference" / name).read_text()
+    assert page == reference[name], "run: python tools/reference.py"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
+        if not target.startswith(("http://", "https://")):
+            assert (page.parent / target).exists(), f"{target} is missing"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_commands_in_the_docs_exist(page):
+    """Every `delineate ...` line parses: the command and its options are real."""
+    root = typer.main.get_command(app)
+    for block in re.findall(r"```(?:sh|bash)?\n(.*?)```", page.read_text(), re.DOTALL):
+        for line in block.splitlines():
+            words = shlex.split(line, comments=True)
+            if not words or words[0] != "delineate" or "|" in words:
+                continue
+            command, rest = root, words[1:]
+            while hasattr(command, "commands"):
+                assert rest, line
+                assert rest[0] in command.commands, line
+                command, rest = command.commands[rest[0]], rest[1:]
+            known = {option for parameter in command.params for option in parameter.opts} | {"--help", ">"}
+            for word in rest:
+                assert not word.startswith("--") or word in known, f"{word} in: {line}"
+
+
+def test_names_of_files_in_the_docs_exist():
+    for page in PAGES:
+        for name in re.findall(r"`((?:src|docs|tests|benchmarks|tools)/[\w/.-]+)`", page.read_text()):
+            assert (ROOT / name).exists(), f"{page.name} names {name}"
