@@ -31,12 +31,14 @@ def metrics() -> str:
         (f"`{name}`", m.kind, m.description, _range(m.low, m.high), m.better, m.unit, m.empty, m.source)
         for name, m in METRICS.items()
     ]
-    intro = """Scores are computed per image first, at the reference's own size, probability > 0.5 (or the recipe's
-threshold). Means and 95 % bootstrap intervals are views of that table. A name fixes its rule; two rules have two
-names. Multi-class tables have one column per class, `dice[NAME]`, and the plain name is the mean over the classes.
+    intro = """Scores are computed per image first, at the reference's own size, probability > 0.5 (or the
+recipe's threshold). Means and 95 % bootstrap intervals are views of that table. A name fixes its rule; two
+rules have two names. Multi-class tables have one column per class, `dice[NAME]`, and the plain name is their
+mean.
 
-Kinds: overlap, saliency and surface are per image and averaged; count is per image and not averaged; pooled sums
-the pixel counts of all images first; label is computed from the labels of all cases; total is a number of cases.
+Kinds: overlap, saliency and surface are per image and averaged; count is per image and not averaged; pooled
+sums the pixel counts of all images first; label is computed from the labels of all cases; total is a number
+of cases.
 """
     head = ("name", "kind", "definition", "range", "better", "unit", "empty masks, undefined", "source")
     return _page("Metrics", intro, head, rows)

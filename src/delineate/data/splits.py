@@ -109,14 +109,16 @@ def complete_splits(
     Args:
         cases: cases with unique ids; all with a split, or none.
         seed: decides what is drawn.
-        val_fraction: share of train that becomes validation when there is none. Test is never touched.
+        val_fraction: share of train that becomes validation when there is none; 0 takes nothing away. Test is
+            never touched.
         fractions: used when no case has a split.
         need_test: whether the caller will evaluate on a test split.
         stratify: as in `split_cases`.
         grouped: as in `split_cases`.
 
     Returns:
-        The cases in the order given, all with a split; train and val are not empty.
+        The cases in the order given, all with a split; train is not empty, nor is val unless `val_fraction`
+        is 0.
 
     Raises:
         InputError: some cases have a split and others do not, there is no train, or no test
@@ -138,7 +140,7 @@ def complete_splits(
             "The data set has no test split, so there is nothing to evaluate on; "
             "ask for the split val, or name test images in split.csv."
         )
-    if "val" in present:
+    if "val" in present or val_fraction == 0:
         return list(cases)
     return _carve_val(cases, val_fraction, seed, stratify, grouped)
 

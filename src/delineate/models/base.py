@@ -1,5 +1,6 @@
 """What every network of this package has in common."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
 from torch import Tensor, nn
@@ -10,7 +11,7 @@ from delineate.layers.padding import crop_to, pad_image
 from delineate.models.prediction import Prediction
 
 
-class SegmentationModel(nn.Module):
+class SegmentationModel(nn.Module, ABC):
     """Base class: any image size in, `Prediction` at that size out, in training and in evaluation alike.
 
     A network implements `predict`, `encoder_parameters` and `activation_layer`. The call pads the image to a
@@ -56,20 +57,20 @@ class SegmentationModel(nn.Module):
             return prediction
         return prediction._replace(mask=crop_to(prediction.mask, size))
 
+    @abstractmethod
     def predict(self, image: Tensor) -> Prediction:
         """Segment an image (B, 3, H, W) whose size fits; the mask has exactly that size."""
-        raise NotImplementedError
 
+    @abstractmethod
     def encoder_parameters(self) -> Iterator[Parameter]:
         """Yield what the encoder's learning-rate factor acts on: the parameters of pre-trainable networks."""
-        raise NotImplementedError
 
+    @abstractmethod
     def activation_layer(self) -> nn.Module:
         """Return the module whose output (B, C, h, w) an activation map is drawn from.
 
         It feeds the class head's global average pooling; without a class head it is the deepest encoder map.
         """
-        raise NotImplementedError
 
 
 class Tap(nn.Identity):

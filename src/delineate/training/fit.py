@@ -188,6 +188,7 @@ def _split(cases: list[Case], recipe: Recipe) -> tuple[list[Case], str, int | No
         "val": kept * data.val_fraction,
         "test": data.test_fraction,
     }
+    fractions = {split: share for split, share in fractions.items() if share > 0}
     seed = recipe.training.seed
     done = complete_splits(cases, seed=seed, val_fraction=data.val_fraction, fractions=fractions)
     if not _has(done, "train"):
