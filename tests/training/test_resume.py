@@ -12,6 +12,7 @@ import pytest
 from delineate.checks import InputError
 from delineate.files import sha256_of
 from delineate.record import read_record
+from delineate.training.checkpoints import AtomicCheckpointIO
 from delineate.training.fit import train
 
 EPOCHS = "training.epochs=5"
@@ -82,3 +83,18 @@ def test_another_recipe_cannot_resume(trained_run, small_recipe):
     other = small_recipe.model_copy(update={"training": small_recipe.training.model_copy(update={"seed": 7})})
     with pytest.raises(InputError, match=r"another recipe \(training.seed is 0, not 7\)"):
         train(other, root, run, resume=True)
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch):
+    path = tmp_path / "checkpoints" / "last.ckpt"
+    AtomicCheckpointIO().save_checkpoint({"epoch": 1}, path)
+
+    def full_disk(content, file):
+        file.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("torch.save", full_disk)
+    with pytest.raises(InputError, match=r"Cannot write .*last\.ckpt: No space left on device"):
+        AtomicCheckpointIO().save_checkpoint({"epoch": 2}, path)
+    assert os.listdir(path.parent) == ["last.ckpt"]
+    assert AtomicCheckpointIO().load_checkpoint(path, weights_only=True) == {"epoch": 1}

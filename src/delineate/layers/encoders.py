@@ -1,5 +1,6 @@
 """Image classifiers from timm as encoders: one feature map per level."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from delineate.layers.hub import download
 from delineate.layers.weights import check_weights, read_weights
 
 
-class Encoder(nn.Module):
+class Encoder(nn.Module, ABC):
     """Base class: an image -> a list of feature maps, shallow to deep.
 
     Args:
@@ -34,8 +35,9 @@ class Encoder(nn.Module):
         self.strides = strides
         self.minimum_size = minimum_size
 
+    @abstractmethod
     def forward(self, image: Tensor) -> list[Tensor]:
-        raise NotImplementedError
+        """Return the feature maps."""
 
 
 class TimmEncoder(Encoder):

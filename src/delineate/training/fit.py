@@ -30,6 +30,7 @@ from delineate.data import (
 from delineate.files import atomic_path
 from delineate.models.checkpoint import build_model, save_model
 from delineate.record import RunRecord, describe_environment, now, write_record
+from delineate.training.checkpoints import AtomicCheckpointIO
 from delineate.training.module import Row, TrainingModule
 from delineate.training.run import RunFolder, open_run, start_run
 
@@ -237,6 +238,7 @@ def _trainer(
         limit_val_batches=1.0 if validate else 0,
         use_distributed_sampler=False,
         default_root_dir=folder.root,
+        plugins=[AtomicCheckpointIO()],
     )
 
 
