@@ -115,6 +115,12 @@ def test_every_option_trains(go, change):
     assert pd.read_csv(run / "history.csv")["train_loss"].notna().all()
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU can do it")
+def test_half_precision_is_not_replaced_silently(go):
+    with pytest.raises(InputError, match="16-mixed needs a GPU; set it to bf16-mixed"):
+        go("training.precision=16-mixed")
+
+
 def test_batches_of_several_sizes(small_settings, make_folder, tmp_path):
     recipe = load_recipe("demo", [*small_settings, "training.sizes=[24, 40]"])
     module = TrainingModule(recipe, build_model(recipe))

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -85,16 +86,16 @@ def test_another_recipe_cannot_resume(trained_run, small_recipe):
         train(other, root, run, resume=True)
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch):
     path = tmp_path / "checkpoints" / "last.ckpt"
     AtomicCheckpointIO().save_checkpoint({"epoch": 1}, path)
-
-    def full_disk(content, file):
-        file.write_bytes(b"half")
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("torch.save", full_disk)
+    opened = Path.open
+    monkeypatch.setattr(
+        Path, "open", lambda self, mode="r": opened(Path("/dev/full") if mode == "wb" else self, mode)
+    )
     with pytest.raises(InputError, match=r"Cannot write .*last\.ckpt: No space left on device"):
         AtomicCheckpointIO().save_checkpoint({"epoch": 2}, path)
+    monkeypatch.undo()
     assert os.listdir(path.parent) == ["last.ckpt"]
     assert AtomicCheckpointIO().load_checkpoint(path, weights_only=True) == {"epoch": 1}

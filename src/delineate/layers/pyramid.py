@@ -9,7 +9,8 @@ The plain form of what this file computes is four lines:
 C is large and K is small, so `s` and `y` dominate time and memory. Here the image is cut into tiles (a few
 rows of one image) that fit into the processor's cache; each is upsampled, used and dropped, and the backward
 pass computes it again. Maps are upsampled one axis at a time, in channels-last order, which is several times
-faster on a CPU than upsampling whole maps. Values and gradients are those of the plain form up to rounding.
+faster on a CPU than upsampling whole maps. Tiles are cut for a CPU's cache; elsewhere models use the plain form.
+Values and gradients are those of the plain form up to rounding.
 """
 
 from collections.abc import Iterator
@@ -24,8 +25,6 @@ from delineate.layers.precision import full_precision
 
 CPU_TILE = 2**19
 """Values in one tile per thread: 2 MB, which a CPU core's cache holds."""
-GPU_TILE = 2**25
-"""Values in one tile: large, because each tile costs a fixed number of kernel launches."""
 
 
 class Moments(NamedTuple):
@@ -41,8 +40,8 @@ class _Tile(NamedTuple):
     stop: int
 
 
-def _tiles(batch: int, size: tuple[int, int], channels: int, device: torch.device) -> Iterator[_Tile]:
-    budget = CPU_TILE * torch.get_num_threads() if device.type == "cpu" else GPU_TILE
+def _tiles(batch: int, size: tuple[int, int], channels: int) -> Iterator[_Tile]:
+    budget = CPU_TILE * torch.get_num_threads()
     row = channels * size[1]
     images = min(batch, max(1, budget // (row * size[0])))
     rows = min(size[0], max(1, budget // (row * images)))
@@ -125,7 +124,7 @@ class _PyramidHead(torch.autograd.Function):
             scale = gamma * torch.rsqrt(moments.variance + eps)
             shift = beta - moments.mean * scale
             logits = rows[0].new_empty(batch, *size, weight.shape[0])
-            for tile in _tiles(batch, size, channels, rows[0].device):
+            for tile in _tiles(batch, size, channels):
                 y = _upsample(rows, size, tile).mul_(scale).add_(shift).relu_()
                 logits[tile.images, tile.start : tile.stop] = torch.matmul(y, weight.T) + bias
             ctx.save_for_backward(*moments, gamma, beta, weight, *rows)
@@ -147,7 +146,7 @@ class _PyramidHead(torch.autograd.Function):
             # What reaches the maps through each pixel, and (own moments only) the normalised map itself.
             direct = [torch.zeros_like(m) for m in rows]
             normalised = [torch.zeros_like(m) for m in rows] if ctx.own else []
-            for tile in _tiles(g.shape[0], size, channels, g.device):
+            for tile in _tiles(g.shape[0], size, channels):
                 g_tile = g[tile.images, tile.start : tile.stop]
                 x = _upsample(rows, size, tile).sub_(mean).mul_(inverse)  # normalised, (b, R, W, C)
                 if ctx.own:
@@ -173,7 +172,7 @@ def _moments(rows: list[Tensor], size: tuple[int, int]) -> Moments:
     batch, channels = rows[0].shape[0], rows[0].shape[3]
     guess = torch.stack([m.mean((0, 1, 2)) for m in rows]).sum(0)
     first, second = torch.zeros_like(guess), torch.zeros_like(guess)
-    for tile in _tiles(batch, size, channels, guess.device):
+    for tile in _tiles(batch, size, channels):
         x = _upsample(rows, size, tile).sub_(guess)
         first += x.sum((0, 1, 2))
         second += x.square_().sum((0, 1, 2))

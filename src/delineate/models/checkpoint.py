@@ -6,7 +6,7 @@ from typing import Any, Literal
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import nn
 
 from delineate.checks import InputError
@@ -75,7 +75,7 @@ def save_model(folder: Path, model: nn.Module, recipe: Recipe) -> ModelInfo:
         for name, value in model.state_dict().items()
     }
     with atomic_path(folder / WEIGHTS) as temporary:
-        save_file(state, temporary, metadata={"format": "pt"})
+        temporary.write_bytes(save(state, metadata={"format": "pt"}))
     info = ModelInfo(
         model=recipe.model.name,
         encoder=recipe.model.encoder,

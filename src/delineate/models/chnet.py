@@ -23,7 +23,7 @@ with bilinear upsampling. So each level is convolved at its own resolution with 
 weight, upsampled and added; the 256-channel map never exists. Where a level has so few channels that it costs
 less, its reduction and its slice are multiplied into one 1x1 convolution. Normalisation, ReLU and the last
 convolution follow tile by tile (layers/pyramid.py), so the 128-channel map never exists as a whole either, in
-training as in evaluation.
+training as in evaluation. That is on a CPU; elsewhere the rewrite runs without tiles (`PixelHead.plain`).
 """
 
 from collections.abc import Iterator
@@ -99,7 +99,9 @@ class PixelHead(nn.Module):
 
     def plain(self, features: list[Tensor], size: tuple[int, int]) -> Tensor:
         """Rewrite without tiles."""
-        y = torch.stack([resize_to(m, size) for m in self.level_maps(features)]).sum(0)
+        y, *others = (resize_to(m, size) for m in self.level_maps(features))
+        for other in others:
+            y = y + other
         return self.classify(F.relu(self.norm(y)))
 
     def tiled(self, features: list[Tensor], size: tuple[int, int]) -> Tensor:

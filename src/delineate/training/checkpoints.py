@@ -1,5 +1,6 @@
 """Checkpoints that are whole or not there, and are read without unpickling."""
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -17,5 +18,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        with atomic_path(Path(path)) as temporary:
-            torch.save(checkpoint, temporary)
+        content = io.BytesIO()  # torch's own file writer hides a full disk behind an unrelated error
+        torch.save(checkpoint, content)
+        with atomic_path(Path(path)) as temporary, temporary.open("wb") as file:
+            file.write(content.getbuffer())

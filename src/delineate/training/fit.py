@@ -82,6 +82,8 @@ def train(
     Raises:
         InputError: recipe, data and run do not fit together, or the data gate found errors.
     """
+    if recipe.training.precision == "16-mixed" and not torch.cuda.is_available():
+        raise InputError("training.precision 16-mixed needs a GPU; set it to bf16-mixed or 32-true.")
     listener = listener or Listener()
     folder = open_run(run, recipe, resume=resume)
     started, clock = now(), time.monotonic()
