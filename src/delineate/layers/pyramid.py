@@ -9,7 +9,8 @@ The plain form of what this file computes is four lines:
 C is large and K is small, so `s` and `y` dominate time and memory. Here the image is cut into tiles (a few
 rows of one image) that fit into the processor's cache; each is upsampled, used and dropped, and the backward
 pass computes it again. Maps are upsampled one axis at a time, in channels-last order, which is several times
-faster on a CPU than upsampling whole maps. Tiles are cut for a CPU's cache; elsewhere models use the plain form.
+faster on a CPU than upsampling whole maps. Tiles are cut for a CPU's cache; elsewhere models use the plain
+form.
 Values and gradients are those of the plain form up to rounding.
 """
 
