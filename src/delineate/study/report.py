@@ -114,6 +114,7 @@ def write_report(run: Path, *, split: str, predictor: "Predictor", cases: Sequen
     ]
     page = {
         "split": split,
+        "data_name": Path(record.data_root).name or record.dataset,
         "recipe": recipe,
         "recipe_text": dump_recipe(recipe),
         "record": record,
