@@ -11,7 +11,7 @@ from delineate.recipe_io import load_recipe
 
 SMALL = [  # the demo recipe, small enough for a test
     "model.name=clnet",
-    "model.encoder=resnet10t",
+    "model.encoder=test_resnet",
     "model.options={widths: [8, 8, 16, 16, 16]}",
     "data.size=[32, 32]",
     "data.workers=0",

@@ -22,7 +22,8 @@ class Task(Section):
     """What is to be found in an image."""
 
     classes: tuple[str, ...]
-    """Names of the mask classes without the background: one is binary, several exclude each other."""
+    """Names of the mask classes without the background: one is binary, several exclude each other, none is
+    for models that only classify."""
     labels: dict[str, tuple[str, ...]]
     """Name of each image class -> the labels of the data set that mean it; of two, the second is the
     positive one; {} trains masks only."""
@@ -31,8 +32,8 @@ class Task(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if not self.classes:
-            raise ValueError("classes needs at least one name")
+        if not self.classes and not self.labels:
+            raise ValueError("needs at least one of classes and labels")
         if len(self.labels) == 1:
             raise ValueError("labels needs at least two names, or {} for none")
         if len(set(self.classes)) < len(self.classes):
@@ -41,7 +42,7 @@ class Task(Section):
 
     @property
     def mask_channels(self) -> int:
-        """Number of mask logits: 1 for binary, classes + background for several."""
+        """Number of mask logits: 1 for binary, classes + background for several, 0 for none."""
         return len(self.classes) + (len(self.classes) > 1)
 
     @property
@@ -221,10 +222,12 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if not self.loss.mask:
-            raise ValueError("loss.mask needs at least one term")
+        if bool(self.task.classes) != bool(self.loss.mask):
+            raise ValueError("task.classes and loss.mask must both be given or both be empty")
         if bool(self.task.labels) != bool(self.loss.label):
             raise ValueError("task.labels and loss.label must both be given or both be empty")
+        if "dice" in self.training.monitor and not self.task.classes:
+            raise ValueError("training.monitor cannot be dice without task.classes")
         if "auc" in self.training.monitor and not self.task.labels:
             raise ValueError("training.monitor cannot be auc without task.labels")
         return self

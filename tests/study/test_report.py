@@ -77,7 +77,7 @@ def test_mask_and_label(make_run):
     assert text.count('class="reference"') == 12 - 1  # one of the twelve has an empty reference
     for words in (
         "demo",
-        "Data set folder , split test , 14 cases",
+        "Data set discs , split test , 14 cases",
         "Dice (F1): 2 tp / (2 tp + fp + fn).",
         "Images whose reference has no object pixel 1 of 14",
         "Cases without a label 1 of 14",
