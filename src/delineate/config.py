@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sized
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -10,6 +11,16 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
+
+
+def mask_channels(classes: Sized) -> int:
+    """Return the number of mask logits: 1 for one class, classes + background for several, 0 for none."""
+    return len(classes) + (len(classes) > 1)
+
+
+def label_channels(labels: Sized) -> int:
+    """Return the number of label logits: 1 for two labels, one each for more, 0 for none."""
+    return 1 if len(labels) == 2 else len(labels)
 
 
 class Section(BaseModel):
@@ -39,16 +50,6 @@ class Task(Section):
         if len(set(self.classes)) < len(self.classes):
             raise ValueError("classes must differ from each other")
         return self
-
-    @property
-    def mask_channels(self) -> int:
-        """Number of mask logits: 1 for binary, classes + background for several, 0 for none."""
-        return len(self.classes) + (len(self.classes) > 1)
-
-    @property
-    def label_channels(self) -> int:
-        """Number of label logits: 1 for two labels, one each for more, 0 without labels."""
-        return 1 if len(self.labels) == 2 else len(self.labels)
 
 
 class Model(Section):

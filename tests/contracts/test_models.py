@@ -103,18 +103,20 @@ def test_encoder_parameters_are_some_but_not_all(model):
     assert encoder < everything
 
 
-def test_activation_layer_gives_a_map_that_the_output_depends_on(name, model):
+def test_activation_layers_give_maps_that_the_output_depends_on(name, model):
     maps = []
-    handle = model.activation_layer().register_forward_hook(
-        lambda _module, _inputs, output: maps.append(output)
-    )
+    layers = model.activation_layers()
+    handles = [
+        layer.register_forward_hook(lambda _module, _inputs, output: maps.append(output)) for layer in layers
+    ]
     prediction = model.eval()(torch.rand(1, 3, 75, 53))
-    handle.remove()
-    assert len(maps) == 1
-    assert maps[0].ndim == 4
+    for handle in handles:
+        handle.remove()
+    assert len(maps) == len(layers) > 0
+    assert all(m.ndim == 4 for m in maps)
     score = prediction.mask[0, 1].sum() if prediction.label is None else prediction.label[0, 1]
-    (gradient,) = torch.autograd.grad(score, maps[0])
-    assert gradient.abs().sum() > 0
+    for gradient in torch.autograd.grad(score, maps):
+        assert gradient.abs().sum() > 0
 
 
 def test_without_a_class_branch_there_is_no_label(name):

@@ -25,8 +25,8 @@ class Tiny(nn.Module):
         self.mask = nn.Conv2d(channels, classes, 1)
         self.norm = nn.BatchNorm2d(channels)
 
-    def activation_layer(self):
-        return self.features
+    def activation_layers(self):
+        return (self.features,)
 
     def forward(self, image):
         x = self.relu(self.features(image))
@@ -41,8 +41,8 @@ class Fixed(nn.Module):
         self.layer = nn.Identity()
         self._label, self._mask = label, mask
 
-    def activation_layer(self):
-        return self.layer
+    def activation_layers(self):
+        return (self.layer,)
 
     def forward(self, image):
         x = self.layer(image)
@@ -172,6 +172,34 @@ def test_a_score_that_does_not_depend_on_the_layer_gives_zero():
     np.testing.assert_array_equal(activation_map(model, X, index=1), np.zeros((2, 2)))
 
 
+class TwoLevels(nn.Module):
+    """Pools the image as it is and in blocks of 2 x 2; both mean the same to the label."""
+
+    def __init__(self):
+        super().__init__()
+        self.fine, self.coarse = nn.Identity(), nn.AvgPool2d(2)
+
+    def activation_layers(self):
+        return self.fine, self.coarse
+
+    def forward(self, image):
+        pooled = [level(image).mean((2, 3)) for level in (self.fine, self.coarse)]
+        return Prediction(label=sum(pooled)[:, :1])
+
+
+def test_levels_count_by_their_share_of_the_score():
+    image = torch.zeros(1, 3, 4, 4)
+    image[0, 0, 0, 0] = 4.0
+    # Each level gives the score 1/4. Fine: 4 at one place; coarse: 1 on a block, spread bilinearly.
+    coarse = torch.nn.functional.interpolate(
+        torch.tensor([[[[1.0, 0.0], [0.0, 0.0]]]]), (4, 4), mode="bilinear"
+    )
+    expected = image[0, 0] + coarse[0, 0]
+    for method in ("clnet", "gradcam"):
+        found = activation_map(TwoLevels(), image, index=1, method=method)
+        np.testing.assert_allclose(found, expected / expected.max(), atol=1e-6)
+
+
 class Padded(SegmentationModel):
     """Pads 40 x 40 to 64 x 64; one feature per 8 x 8 pixels."""
 
@@ -181,8 +209,11 @@ class Padded(SegmentationModel):
         super().__init__()
         self.pool = nn.AvgPool2d(8)
 
-    def activation_layer(self):
-        return self.pool
+    def encoder_parameters(self):
+        return iter(())
+
+    def activation_layers(self):
+        return (self.pool,)
 
     def predict(self, image):
         return Prediction(mask=image[:, :1], label=self.pool(image).mean((2, 3))[:, :1])
@@ -278,6 +309,6 @@ def test_wrong_models_and_images():
     with pytest.raises(InputError, match="Conv2d names no layer to explain"):
         activation_map(nn.Conv2d(3, 1, 1), X)
     vector = Tiny()
-    vector.activation_layer = lambda: vector.label
-    with pytest.raises(InputError, match=r"give one \(1, K, h, w\) map; it gave \[\(1, 1\)\]"):
+    vector.activation_layers = lambda: (vector.label,)
+    with pytest.raises(InputError, match=r"give a \(1, K, h, w\) map; it gave \[\(1, 1\)\]"):
         activation_map(vector, torch.randn(1, 3, 8, 8))

@@ -44,8 +44,8 @@ class Net(nn.Module):
         self.mask = nn.Conv2d(6, mask_channels, 1) if mask_channels else None
         self.label = nn.Linear(6, label_channels) if label_channels else None
 
-    def activation_layer(self):
-        return self.features
+    def activation_layers(self):
+        return (self.features,)
 
     def forward(self, image):
         x = self.features(image).relu()

@@ -8,9 +8,15 @@
     gradcam++   a^k_ij = g^2 / (2 g^2 + g^3 sum_ab X^k_ab), g = dy/dX^k_ij          Grad-CAM++ Eq. (19)
                 w_k = sum_ij a^k_ij ReLU(g), L = ReLU(sum_k w_k X^k)                Grad-CAM++ Eq. (5)
 
-X^k is channel k of the output of the layer `model.activation_layer()`, y the score that is explained. CLNet
-applies the ReLU before the sum over channels, Grad-CAM after it; so in CLNet a channel that argues against
-the class cannot erase what others show. CLNet's text calls its map Grad-CAM++, but prints Eqs. (2) and (3).
+X^k is channel k of the output of a layer of `model.activation_layers()`, y the score that is explained. CLNet
+pools the fused maps of every level before its classifier, so its X are the channels of all of them. Each level
+then gives a map; the maps are resized and added, each times its number of places. A weight behind a pooling
+over n places is its share of the score divided by n, so this makes levels comparable. For a single layer it
+changes nothing, as every map is scaled to a maximum of 1.
+
+CLNet applies the ReLU before the sum over channels, Grad-CAM after it; so in CLNet a channel that argues
+against the class cannot erase what others show. CLNet's text calls its map Grad-CAM++, but prints Eqs. (2) and
+(3).
 
 Sources:
     CLNet, Eqs. (2)-(3).
@@ -53,8 +59,8 @@ def activation_map(
     requires_grad and .grad do not change.
 
     Args:
-        model: image -> Prediction, with a method `activation_layer()` that returns the nn.Module whose output
-            (1, K, h, w) is explained.
+        model: image -> Prediction, with a method `activation_layers()` that returns the modules whose outputs
+            (1, K, h, w) are explained; none of them may feed another.
         image: (1, 3, H, W) float, normalised as the model expects it, on the model's device.
         method: the formula, see the module's docstring.
         target: "label" explains the logit of one image label. "mask" explains the sum of one class's logits
@@ -81,18 +87,15 @@ def activation_map(
             f"An activation map needs one normalised float image of shape (1, 3, H, W), got {image.dtype} "
             f"of shape {tuple(image.shape)}."
         )
-    features, score = _forward(model, image, lambda prediction: score_of(prediction, index))
-    gradient = torch.autograd.grad(score, features, allow_unused=True)[0] if score.requires_grad else None
-    if gradient is None:  # the score does not depend on this layer at all
-        gradient = torch.zeros_like(features)
-    raw = combine(features.detach()[0].float(), gradient[0].float())  # (h, w), >= 0
-
-    inner = (image.shape[2], image.shape[3])
-    padded = _padded_size(model, image)
-    resized = raw[None, None]
-    if padded != inner:  # the features also cover what the model padded
-        resized = crop_to(F.interpolate(resized, padded, mode="bilinear", align_corners=False), inner)
-    resized = F.interpolate(resized, size or inner, mode="bilinear", align_corners=False)[0, 0]
+    levels, score = _forward(model, image, lambda prediction: score_of(prediction, index))
+    if score.requires_grad:
+        gradients = torch.autograd.grad(score, levels, allow_unused=True, materialize_grads=True)
+    else:  # the score does not depend on these layers at all
+        gradients = tuple(torch.zeros_like(features) for features in levels)
+    resized = torch.zeros(size or (image.shape[2], image.shape[3]), device=image.device)
+    for features, gradient in zip(levels, gradients, strict=True):
+        raw = combine(features.detach()[0].float(), gradient[0].float())  # (h, w), >= 0
+        resized += _at_size(model, image, raw * raw.numel(), size)
     largest = resized.max()
     scaled = resized / largest if largest > 0 else torch.zeros_like(resized)
     return np.ascontiguousarray(scaled.clamp(0, 1).cpu().numpy(), dtype=np.float32)
@@ -168,6 +171,16 @@ def _checked(index: int, count: int, kind: str) -> int:
     return index
 
 
+def _at_size(model: nn.Module, image: Tensor, raw: Tensor, size: tuple[int, int] | None) -> Tensor:
+    """Bring a map (h, w) over what the model saw to a map over the image, at `size`."""
+    inner = (image.shape[2], image.shape[3])
+    padded = _padded_size(model, image)
+    resized = raw[None, None]
+    if padded != inner:  # the features also cover what the model padded
+        resized = crop_to(F.interpolate(resized, padded, mode="bilinear", align_corners=False), inner)
+    return F.interpolate(resized, size or inner, mode="bilinear", align_corners=False)[0, 0]
+
+
 def _padded_size(model: nn.Module, image: Tensor) -> tuple[int, int]:
     if not isinstance(model, SegmentationModel):
         return image.shape[2], image.shape[3]
@@ -177,13 +190,13 @@ def _padded_size(model: nn.Module, image: Tensor) -> tuple[int, int]:
 
 def _forward(
     model: nn.Module, image: Tensor, score_of: Callable[[Prediction], Tensor]
-) -> tuple[Tensor, Tensor]:
-    """Run the model; return the features as a leaf of the graph, and the score that grows from them."""
-    if not hasattr(model, "activation_layer"):
+) -> tuple[list[Tensor], Tensor]:
+    """Run the model; return the features as leaves of the graph, and the score that grows from them."""
+    if not hasattr(model, "activation_layers"):
         raise InputError(
-            f"{type(model).__name__} names no layer to explain; give it a method activation_layer()."
+            f"{type(model).__name__} names no layer to explain; give it a method activation_layers()."
         )
-    activation_layer = cast(Callable[[], nn.Module], model.activation_layer)
+    layers = cast(Callable[[], tuple[nn.Module, ...]], model.activation_layers)()
     seen: list[Tensor] = []
 
     def cut(_module: nn.Module, _inputs: Any, output: Any) -> Tensor:
@@ -194,18 +207,19 @@ def _forward(
         return leaf.clone()
 
     with _evaluation_mode(model), torch.inference_mode(False), torch.enable_grad():
-        handle = activation_layer().register_forward_hook(cut)
+        handles = [layer.register_forward_hook(cut) for layer in layers]
         try:
             with torch.autocast(image.device.type, enabled=False):
                 prediction = model(image.clone())  # a tensor from inference mode cannot enter a graph
         finally:
-            handle.remove()
-        if len(seen) != 1 or seen[0].ndim != 4:
+            for handle in handles:
+                handle.remove()
+        if len(seen) != len(layers) or any(features.ndim != 4 for features in seen):
             raise InputError(
-                f"The explained layer of {type(model).__name__} must run once and give one (1, K, h, w) map; "
+                f"Each explained layer of {type(model).__name__} must run once and give a (1, K, h, w) map; "
                 f"it gave {[tuple(features.shape) for features in seen]}."
             )
-        return seen[0], score_of(prediction)
+        return seen, score_of(prediction)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from delineate.models.prediction import Prediction
 class SegmentationModel(nn.Module, ABC):
     """Base class: any image size in, `Prediction` at that size out, in training and in evaluation alike.
 
-    A network implements `predict`, `encoder_parameters` and `activation_layer`. The call pads the image to a
+    A network implements `predict`, `encoder_parameters` and `activation_layers`. The call pads the image to a
     size that the network can take and crops the masks back. Padding repeats the border at the bottom and the
     right; the class scores see the padded image.
 
@@ -66,10 +66,10 @@ class SegmentationModel(nn.Module, ABC):
         """Yield what the encoder's learning-rate factor acts on: the parameters of pre-trainable networks."""
 
     @abstractmethod
-    def activation_layer(self) -> nn.Module:
-        """Return the module whose output (B, C, h, w) an activation map is drawn from.
+    def activation_layers(self) -> tuple[nn.Module, ...]:
+        """Return the modules whose outputs (B, C, h, w) an activation map is drawn from; none feeds another.
 
-        It feeds the class head's global average pooling; without a class head it is the deepest encoder map.
+        They feed the class head's global average pooling; without a class head it is the deepest encoder map.
         """
 
 

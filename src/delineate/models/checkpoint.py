@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from delineate.checks import InputError
-from delineate.config import Recipe
+from delineate.config import Recipe, label_channels, mask_channels
 from delineate.files import atomic_path, sha256_of, write_text
 from delineate.models import create_model
 from delineate.models.base import SegmentationModel
@@ -45,23 +45,13 @@ class ModelInfo(BaseModel):
     delineate: str
     """Version that wrote the files."""
 
-    @property
-    def mask_channels(self) -> int:
-        """Number of mask logits."""
-        return len(self.classes) + (len(self.classes) > 1)
-
-    @property
-    def label_channels(self) -> int:
-        """Number of label logits."""
-        return 1 if len(self.labels) == 2 else len(self.labels)
-
 
 def build_model(recipe: Recipe) -> SegmentationModel:
     """Create the network that a recipe describes, with its pre-trained weights if it asks for them."""
     return create_model(
         recipe.model.name,
-        classes=recipe.task.mask_channels,
-        labels=recipe.task.label_channels,
+        classes=mask_channels(recipe.task.classes),
+        labels=label_channels(recipe.task.labels),
         encoder=recipe.model.encoder,
         pretrained=recipe.model.pretrained,
         options=recipe.model.options,
@@ -122,8 +112,8 @@ def load_model(folder: str | Path) -> tuple[SegmentationModel, ModelInfo]:
         )
     model = create_model(
         info.model,
-        classes=info.mask_channels,
-        labels=info.label_channels,
+        classes=mask_channels(info.classes),
+        labels=label_channels(info.labels),
         encoder=info.encoder,
         pretrained=False,
         options=info.options,

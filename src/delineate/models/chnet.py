@@ -188,5 +188,5 @@ class CHNet(SegmentationModel):
     def encoder_parameters(self) -> Iterator[Parameter]:
         return self.encoder.parameters()
 
-    def activation_layer(self) -> nn.Module:
-        return self.deepest
+    def activation_layers(self) -> tuple[nn.Module, ...]:
+        return (self.deepest,)

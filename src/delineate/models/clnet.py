@@ -27,7 +27,8 @@ Known differences and readings:
   - Only the label encoder starts from ImageNet, as the paper says; `mask_pretrained` is an option for a timm
     mask encoder. The encoder learning-rate factor acts on what can be pre-trained: the label encoder, and the
     mask encoder when it comes from timm.
-  - Of the d maps before the pooling, the deepest (FM_d) is the one an activation map is drawn from.
+  - All d maps go through the pooling, so the X^k of Eqs. (2) and (3) are the channels of all of them; how maps
+    of different sizes are added is said in explain/activation.py.
   - The paper trains one binary model per disease; any number of labels works. Without labels only Eq. (1) is
     missing.
 """
@@ -139,5 +140,5 @@ class CLNet(SegmentationModel):
         pretrainable = [e for e in (self.label_encoder, self.mask_encoder) if isinstance(e, TimmEncoder)]
         return chain.from_iterable(encoder.parameters() for encoder in pretrainable)
 
-    def activation_layer(self) -> nn.Module:
-        return self.fuse[-1]
+    def activation_layers(self) -> tuple[nn.Module, ...]:
+        return tuple(self.fuse)

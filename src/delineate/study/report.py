@@ -234,7 +234,7 @@ def _grouped(scores: Mapping[str, Score]) -> list[tuple[str, list[Score], list[S
 def _activations(
     table: pd.DataFrame, cases: Mapping[str, Case], predictor: "Predictor", method: Method
 ) -> list[Any]:
-    if not hasattr(predictor.model, "activation_layer"):
+    if not hasattr(predictor.model, "activation_layers"):
         return []
     return activation_tiers(table, cases, predictor, method)
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from delineate.config import Recipe
+from delineate.config import Recipe, label_channels, mask_channels
 from delineate.data import Batch
 from delineate.losses import create_loss, one_hot_label, one_hot_mask
 from delineate.models.prediction import Prediction
@@ -33,8 +33,8 @@ class Objective:
     """
 
     def __init__(self, recipe: Recipe) -> None:
-        self.channels = recipe.task.mask_channels
-        self.labels = recipe.task.label_channels
+        self.channels = mask_channels(recipe.task.classes)
+        self.labels = label_channels(recipe.task.labels)
         self.aux_weight = recipe.loss.aux_weight
         self.mask_terms: list[Term] = [
             (t.weight, create_loss(t.name, t.options, kind="mask")) for t in recipe.loss.mask

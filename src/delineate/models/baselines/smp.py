@@ -66,8 +66,8 @@ class SmpModel(SegmentationModel):
         encoder: nn.Module = self.network.encoder
         return encoder.parameters()
 
-    def activation_layer(self) -> nn.Module:
-        return self.deepest
+    def activation_layers(self) -> tuple[nn.Module, ...]:
+        return (self.deepest,)
 
 
 def smp_encoder_name(name: str) -> str:
