@@ -8,15 +8,15 @@
     gradcam++   a^k_ij = g^2 / (2 g^2 + g^3 sum_ab X^k_ab), g = dy/dX^k_ij          Grad-CAM++ Eq. (19)
                 w_k = sum_ij a^k_ij ReLU(g), L = ReLU(sum_k w_k X^k)                Grad-CAM++ Eq. (5)
 
-X^k is channel k of the output of a layer of `model.activation_layers()`, y the score that is explained. CLNet
-pools the fused maps of every level before its classifier, so its X are the channels of all of them. Each level
-then gives a map; the maps are resized and added, each times its number of places. A weight behind a pooling
-over n places is its share of the score divided by n, so this makes levels comparable. For a single layer it
-changes nothing, as every map is scaled to a maximum of 1.
+X^k is channel k of the output of a layer of `model.activation_layers()`, y the score that is explained.
+CLNet pools the fused maps of every level before its classifier, so its X are the channels of all of them.
+Each level then gives a map; the maps are resized and added, each times its number of places. A weight behind
+a pooling over n places is its share of the score divided by n, so this makes levels comparable. For a single
+layer it changes nothing, as every map is scaled to a maximum of 1.
 
 CLNet applies the ReLU before the sum over channels, Grad-CAM after it; so in CLNet a channel that argues
-against the class cannot erase what others show. CLNet's text calls its map Grad-CAM++, but prints Eqs. (2) and
-(3).
+against the class cannot erase what others show. CLNet's text calls its map Grad-CAM++, but prints Eqs. (2)
+and (3).
 
 Sources:
     CLNet, Eqs. (2)-(3).

@@ -27,8 +27,8 @@ Known differences and readings:
   - Only the label encoder starts from ImageNet, as the paper says; `mask_pretrained` is an option for a timm
     mask encoder. The encoder learning-rate factor acts on what can be pre-trained: the label encoder, and the
     mask encoder when it comes from timm.
-  - All d maps go through the pooling, so the X^k of Eqs. (2) and (3) are the channels of all of them; how maps
-    of different sizes are added is said in explain/activation.py.
+  - All d maps go through the pooling, so the X^k of Eqs. (2) and (3) are the channels of all of them; how
+    maps of different sizes are added is said in explain/activation.py.
   - The paper trains one binary model per disease; any number of labels works. Without labels only Eq. (1) is
     missing.
 """
