@@ -241,11 +241,11 @@ def test_signs_overlap_but_together_they_tell():
     malignant = np.array([lesion.label == "malignant" for lesion in lesions])
     signs = np.array([[getattr(lesion, name) for name in SIGNS] for lesion in lesions])
     for column in signs.T:
-        assert 0.75 < roc_auc_score(malignant, column) < 0.92
+        assert 0.7 < roc_auc_score(malignant, column) < 0.95
     model = LogisticRegression(max_iter=1000)
     scaled = (signs - signs.mean(0)) / signs.std(0)
     scores = cross_val_predict(model, scaled, malignant, cv=5, method="predict_proba")[:, 1]
-    assert 0.955 < roc_auc_score(malignant, scores) < 0.99
+    assert 0.955 < roc_auc_score(malignant, scores) < 0.995
 
 
 def test_some_lesions_touch_the_frame():

@@ -60,7 +60,7 @@ class PhantomOptions:
     benign: Features = Features(
         asymmetry=Spread(0.27, 0.16, 0.0, 1.0),
         irregularity=Spread(0.27, 0.16, 0.0, 1.0),
-        variegation=Spread(0.23, 0.16, 0.0, 1.0),
+        variegation=Spread(0.22, 0.16, 0.0, 1.0),
         diameter_mm=Spread(6.0, 1.9, 3.2, 14.0),
         contrast=Spread(0.95, 0.32, 0.25, 2.0),
     )
@@ -68,7 +68,7 @@ class PhantomOptions:
     malignant: Features = Features(
         asymmetry=Spread(0.55, 0.18, 0.0, 1.0),
         irregularity=Spread(0.55, 0.18, 0.0, 1.0),
-        variegation=Spread(0.57, 0.18, 0.0, 1.0),
+        variegation=Spread(0.60, 0.18, 0.0, 1.0),
         diameter_mm=Spread(8.2, 2.1, 3.2, 14.0),
         contrast=Spread(1.15, 0.35, 0.25, 2.0),
     )
