@@ -27,7 +27,6 @@ demo: install
 	@echo "== removing the last demonstration and making phantom images in demo/"
 	@rm -rf demo
 	@$(RUN) delineate data phantom demo/phantom --count 1000 --size 128 --seed 1
-	@$(RUN) delineate data check demo/phantom
 	@echo "== training (recipe: demo)"
 	@$(RUN) delineate train demo --data demo/phantom --run demo/run
 	@echo "== predicting new images"
