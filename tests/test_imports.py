@@ -17,7 +17,8 @@ LINES = [  # top to bottom; a module may import from lines below its own, and fr
     {"data", "models", "losses", "metrics"},
     {"layers"},
     {"recipe_io"},
-    {"config", "record"},
+    {"config", "record", "ablations"},
+    {"yaml_io"},
     {"checks", "files", "version"},
 ]
 FILES_FIRST = ("files", "checks")  # `files` may use `checks`

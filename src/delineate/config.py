@@ -29,6 +29,15 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
 
 
+class PseudoLabels(Section):
+    """Image classes made from the images, for data sets without any."""
+
+    method: Literal["kmeans", "gaussian_mixture", "autoencoder"]
+    """How images are grouped; autoencoder groups the code of a small network by K-means."""
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    """Of the grouping."""
+
+
 class Task(Section):
     """What is to be found in an image."""
 
@@ -40,6 +49,8 @@ class Task(Section):
     positive one; {} trains masks only."""
     ignore_labels: tuple[str, ...]
     """Labels of the data set that count as unknown."""
+    pseudo_labels: PseudoLabels | None
+    """How to make labels for training when the data set has none, or null; as many groups as labels."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -49,6 +60,8 @@ class Task(Section):
             raise ValueError("labels needs at least two names, or {} for none")
         if len(set(self.classes)) < len(self.classes):
             raise ValueError("classes must differ from each other")
+        if self.pseudo_labels is not None and not self.labels:
+            raise ValueError("pseudo_labels needs labels, one name per group")
         return self
 
 
@@ -63,6 +76,12 @@ class Model(Section):
     """true downloads ImageNet weights, a path loads a file, false starts from random numbers."""
     options: dict[str, Any]
     """The model's own options, checked against its table row."""
+    encoder_from: str | None
+    """A run folder whose encoder weights replace this model's before training, or null."""
+    decoder_from: str | None
+    """A run folder whose other weights replace this model's before training, or null."""
+    freeze_encoder: bool
+    """Leave the encoder's weights and statistics as they are."""
 
 
 class Data(Section):
@@ -119,7 +138,7 @@ class LossTerm(Section):
 
 
 class Loss(Section):
-    """What is minimised: mask terms + label terms + aux_weight * mask terms on the auxiliary maps."""
+    """What is minimised: mask terms + label terms + aux_weight * mask terms on auxiliary maps + interaction."""
 
     mask: tuple[LossTerm, ...]
     """Terms on the mask logits."""
@@ -127,6 +146,8 @@ class Loss(Section):
     """Terms on the label logits."""
     aux_weight: NotNegative
     """Weight of the same mask terms on each auxiliary map (deep supervision); 0 leaves them out."""
+    interaction: NotNegative
+    """Weight of the interaction loss between the mask and a model's training-only joint map (beta)."""
 
 
 class Optimiser(Section):

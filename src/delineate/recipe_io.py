@@ -1,7 +1,6 @@
 """Reading and writing recipes: YAML in, one clear sentence out when a key is wrong."""
 
 import json
-import re
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
@@ -10,67 +9,44 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from delineate.ablations import ablation_row, ablations
 from delineate.checks import InputError, did_you_mean
 from delineate.config import Recipe
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML as users mean it: 1e-4 is a number, yes/no/on/off are words, a key stands only once."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise InputError(f"the key {key!r} stands twice; keep one")
-        return super().construct_mapping(node, deep)
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [
-        (tag, rule) for tag, rule in rules if tag not in ("tag:yaml.org,2002:float", "tag:yaml.org,2002:bool")
-    ]
-    for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\d+\.\d*([eE][-+]?\d+)?|\.\d+([eE][-+]?\d+)?|\d+[eE][-+]?\d+)$"),
-    list("-+.0123456789"),
-)
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:bool", re.compile(r"^(true|false)$", re.IGNORECASE), list("tTfF")
-)
+from delineate.yaml_io import read_yaml
 
 
 def recipe_names() -> list[str]:
-    """Return the names of the recipes that come with the package, sorted."""
+    """Return the names of the recipes that come with the package, sorted; rows of ablation tables not."""
     folder = resources.files("delineate.recipes")
     return sorted(
         entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml")
     )
 
 
+def ablation_names() -> list[str]:
+    """Return the names of the recipes that are rows of a paper's ablation table, in the papers' order."""
+    return [f"{name}.{row}" for name, table in ablations().items() for row in table.rows]
+
+
 def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """Read a recipe by its name or from a YAML file.
 
     Args:
-        source: a name that `recipe_names` lists, or the path of a file that ends in .yaml.
+        source: a name of `recipe_names` or `ablation_names`, or the path of a file that ends in .yaml.
         overrides: "section.key=value" each, value written as in YAML; applied in order.
 
     Raises:
         InputError: no such recipe, or a key is missing, unknown or of the wrong type; the message
             names file and key.
     """
-    where, text = _read(source)
-    try:
-        content = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
-    except yaml.YAMLError as error:
-        raise InputError(f"{where} is not valid YAML: {' '.join(str(error).split())}") from error
-    except InputError as error:
-        raise InputError(f"{where}: {error}.") from error
+    where, content = _read(source)
     if not isinstance(content, dict):
         raise InputError(f"{where} must hold a mapping of sections (task, model, data, ...).")
     for override in overrides:
-        _override(content, override)
+        key, equals, value = override.partition("=")
+        if not equals or not key:
+            raise InputError(f"--set needs the form section.key=value, got {override!r}.")
+        _override(content, key, read_yaml(value, f"--set {override}: the value"), f"--set {override}")
     return parse_recipe(content, where=f"{where} with --set" if overrides else where)
 
 
@@ -98,49 +74,56 @@ def dump_recipe(recipe: Recipe) -> str:
     return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=110)
 
 
-def _read(source: str | Path) -> tuple[str, str]:
+def _read(source: str | Path) -> tuple[str, Any]:
+    """Return what to call the recipe in messages, and its content."""
     if isinstance(source, Path) or str(source).endswith((".yaml", ".yml")):
         try:
-            return str(source), Path(source).read_text(encoding="utf-8")
+            return str(source), read_yaml(Path(source).read_text(encoding="utf-8"), str(source))
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"Cannot read the recipe {source}: {_reason(error)}.") from error
-    names = recipe_names()
+    found = ablation_row(source)
+    if found is not None:
+        table, row = found
+        _, content = _read(table.base)
+        for key, value in row.changes.items():
+            _override(content, key, value, source)
+        content["name"] = source
+        content["summary"] = f"{table.paper}, table {table.table}, row {row.label!r}: {table.summary}"
+        content["source"] = f"As {table.base}, with {', '.join(row.changes) or 'nothing'} changed."
+        return source, content
+    names = [*recipe_names(), *ablation_names()]
     if source not in names:
         raise InputError(f"Unknown recipe {source!r}.{did_you_mean(source, names)} A file must end in .yaml.")
     file = resources.files("delineate.recipes") / f"{source}.yaml"
-    return f"{source}.yaml", file.read_text(encoding="utf-8")
+    return f"{source}.yaml", read_yaml(file.read_text(encoding="utf-8"), file.name)
 
 
 def _reason(error: OSError | UnicodeDecodeError) -> str:
     return (error.strerror or str(error)) if isinstance(error, OSError) else "it is not UTF-8 text"
 
 
-def _override(content: dict[str, Any], override: str) -> None:
-    key, equals, value = override.partition("=")
-    if not equals or not key:
-        raise InputError(f"--set needs the form section.key=value, got {override!r}.")
+def _override(content: dict[str, Any], key: str, value: Any, where: str) -> None:
+    """Put `value` at the dotted `key`; everything above the last step must be there already."""
     *path, last = key.split(".")
     target: Any = content
     try:
         for step in path:
             target = target[int(step) if isinstance(target, list) else step]
         if isinstance(target, list):
-            target[int(last)] = yaml.load(value, Loader=_Loader)  # noqa: S506 - a SafeLoader
+            target[int(last)] = value
         elif isinstance(target, dict):
-            target[last] = yaml.load(value, Loader=_Loader)  # noqa: S506 - a SafeLoader
+            target[last] = value
         else:
-            raise InputError(f"--set {override}: {'.'.join(path)} has no keys of its own.")
+            raise InputError(f"{where}: {'.'.join(path)} has no keys of its own.")
     except KeyError as error:
         options = target.keys() if isinstance(target, dict) else ()
         raise InputError(
-            f"--set {override}: unknown key {error.args[0]!r}.{did_you_mean(str(error.args[0]), options)}"
+            f"{where}: unknown key {error.args[0]!r}.{did_you_mean(str(error.args[0]), options)}"
         ) from error
     except (IndexError, ValueError, TypeError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"--set {override}: no such place in the recipe.") from error
-    except yaml.YAMLError as error:
-        raise InputError(f"--set {override}: the value is not valid YAML.") from error
+        raise InputError(f"{where}: no such place in the recipe.") from error
 
 
 def _one_line(error: ValidationError, content: Any, where: str) -> str:

@@ -139,13 +139,7 @@ def test_every_row_is_complete_and_every_option_is_an_argument(name):
     assert spec.summary
     assert spec.paper
     assert spec.segments
-    build = {"chnet": "CHNet", "clnet": None}.get(name, "")
-    if build == "CHNet":
-        from delineate.models.chnet import CHNet
-
-        arguments = inspect.signature(CHNet).parameters
-    else:
-        arguments = inspect.signature(spec.builder).parameters
+    arguments = inspect.signature(spec.builder).parameters
     for option, (_, default) in spec.options.items():
         assert arguments[option].default == default
 

@@ -12,14 +12,18 @@ from delineate.losses import (
     bce_loss,
     border_weight,
     combine,
+    combo_loss,
     create_loss,
     cross_entropy_loss,
     dice_loss,
+    exponential_logarithmic_loss,
     focal_loss,
     one_hot_label,
     one_hot_mask,
     smooth_target,
     structure_loss,
+    tversky_loss,
+    weighted_cross_entropy_loss,
 )
 
 
@@ -69,6 +73,88 @@ def test_focal_by_hand():
     p = torch.tensor([[0.2, 0.3, 0.5]]).double()
     target = torch.tensor([[1.0, 0.0, 0.0]])
     assert focal_loss(p.log(), target, alpha=0.25).item() == pytest.approx(-0.75 * 0.8**2 * math.log(0.2))
+
+
+def test_weighted_cross_entropy_by_hand():
+    # Three pixels, p = 0.8, 0.3, 0.6, y = 1, 0, 0: the share of the object is 1/3, of the background 2/3.
+    logits = mask_of([logit(0.8), logit(0.3), logit(0.6)], (1, 1, 1, 3))
+    target = mask_of([1, 0, 0], (1, 1, 1, 3))
+    background = -(math.log(0.7) + math.log(0.4)) / 2
+    balanced = (-math.log(0.8) + background) / 2  # every class counts the same
+    assert weighted_cross_entropy_loss(logits, target).item() == pytest.approx(balanced)
+    given = (-5 * math.log(0.8) + 2 * 2 * background) / (5 + 2 * 2)
+    assert weighted_cross_entropy_loss(logits, target, class_weights=(2, 5)).item() == pytest.approx(given)
+    empty = weighted_cross_entropy_loss(logits, torch.zeros_like(target))  # the absent class weighs nothing
+    assert empty.item() == pytest.approx(-(math.log(0.2) + math.log(0.7) + math.log(0.4)) / 3)
+    assert weighted_cross_entropy_loss(logits, target, class_weights=(0, 0)) == 0
+
+
+def test_tversky_by_hand():
+    # p = 0.8, 0.3, y = 1, 0: TP 0.8, FP 0.3, FN 0.2.
+    expected = 1 - (0.8 + 1) / (0.8 + 0.3 * 0.3 + 0.7 * 0.2 + 1)
+    assert tversky_loss(TWO, ONE_ZERO).item() == pytest.approx(expected)
+    only_misses = 1 - (0.8 + 0.5) / (0.8 + 0.2 + 0.5)
+    assert tversky_loss(TWO, ONE_ZERO, alpha=0, beta=1, smooth=0.5).item() == pytest.approx(only_misses)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("over", ["image", "batch"])
+def test_tversky_is_dice_at_one_half_each(channels, over):
+    logits, target = random_pair("mask", channels)
+    options = {"over": over, "background": False}
+    halves = tversky_loss(logits, target, alpha=0.5, beta=0.5, smooth=1, **options)
+    torch.testing.assert_close(halves, dice_loss(logits, target, smooth=2, **options))
+
+
+def test_exponential_logarithmic_by_hand():
+    dice = (-math.log((1.6 + 1) / (2.1 + 1))) ** 0.3
+    # Two pixels, one of each class: each has the share 1/2 and the weight sqrt(2).
+    cross = math.sqrt(2) * ((-math.log(0.8)) ** 0.3 + (-math.log(0.7)) ** 0.3) / 2
+    assert exponential_logarithmic_loss(TWO, ONE_ZERO).item() == pytest.approx(0.8 * dice + 0.2 * cross)
+    given = (4 * (-math.log(0.8)) ** 2 + 3 * (-math.log(0.7)) ** 2) / 2
+    only_cross = exponential_logarithmic_loss(
+        TWO, ONE_ZERO, dice_weight=0, cross_weight=1, cross_gamma=2, class_weights=(3, 4)
+    )
+    assert only_cross.item() == pytest.approx(given)
+
+
+def test_exponential_logarithmic_is_cross_entropy_at_power_one():
+    logits, target = random_pair("mask", 3)
+    ours = exponential_logarithmic_loss(
+        logits, target, dice_weight=0, cross_weight=1, cross_gamma=1, class_weights=(1, 2, 3)
+    )
+    torch.testing.assert_close(ours, cross_entropy_loss(logits, target, class_weights=(1, 2, 3)))
+
+
+def test_combo_by_hand():
+    entropy = -(0.7 * math.log(0.8) + 0.3 * math.log(0.7)) / 2
+    expected = 0.4 * entropy + 0.6 * (1 - (1.6 + 1) / (2.1 + 1))
+    assert combo_loss(TWO, ONE_ZERO, alpha=0.4, beta=0.7).item() == pytest.approx(expected)
+    logits, target = random_pair("mask", 1)
+    plain = combo_loss(logits, target, alpha=1, beta=0.5)
+    torch.testing.assert_close(plain, bce_loss(logits, target) / 2)
+
+
+def test_combo_of_several_classes():
+    logits, target = random_pair("mask", 3)
+    p = logits.softmax(1)
+    entropy = -(0.8 * target * p.log() + 0.2 * (1 - target) * (1 - p).log())
+    for background, shown in ((True, slice(0, 3)), (False, slice(1, 3))):
+        dice = dice_loss(logits, target, background=background)
+        expected = 0.5 * entropy[:, shown].mean() + 0.5 * dice
+        torch.testing.assert_close(combo_loss(logits, target, beta=0.8, background=background), expected)
+
+
+@pytest.mark.parametrize("name", ["exponential_logarithmic", "combo", "weighted_cross_entropy", "tversky"])
+def test_certain_multi_class_predictions_are_finite(name):
+    index = torch.randint(0, 3, (2, 8, 8), generator=torch.Generator().manual_seed(0))
+    for sign in (-1, 1):
+        logits = (sign * one_hot_mask(index, 3) * 1e4).requires_grad_()
+        loss = create_loss(name)(logits, one_hot_mask(index, 3))
+        loss.backward()
+        assert loss.isfinite()
+        assert logits.grad.isfinite().all()
+        assert (loss < 1e-4) == (sign == 1)
 
 
 def test_dice_by_hand():
@@ -170,6 +256,50 @@ def test_oracle_monai_dice(channels, squared, over):
     torch.testing.assert_close(ours, oracle(logits, target))
 
 
+@pytest.mark.parametrize("channels", [1, 4])
+def test_oracle_torch_weighted_cross_entropy(channels):
+    logits, index = torch.randn(2, channels, 5, 6).double(), torch.randint(0, max(channels, 2), (2, 5, 6))
+    weights = torch.rand(max(channels, 2)).double()
+    two = logits if channels > 1 else torch.cat([torch.zeros_like(logits), logits], 1)
+    target = one_hot_mask(index, channels)
+    ours = weighted_cross_entropy_loss(logits, target, class_weights=tuple(weights.tolist()))
+    torch.testing.assert_close(ours, F.cross_entropy(two, index, weight=weights))
+    inverse = index.numel() / index.flatten().bincount(minlength=len(weights)).double()
+    balanced = weighted_cross_entropy_loss(logits, target)
+    torch.testing.assert_close(balanced, F.cross_entropy(two, index, weight=inverse))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("over", ["image", "batch"])
+@pytest.mark.parametrize("background", [False, True])
+def test_oracle_monai_tversky(channels, over, background):
+    from monai.losses import TverskyLoss
+
+    logits = torch.randn(2, channels, 5, 6)
+    target = one_hot_mask(torch.randint(0, max(channels, 2), (2, 5, 6)), channels)
+    oracle = TverskyLoss(
+        include_background=background or channels == 1,
+        sigmoid=channels == 1,
+        softmax=channels > 1,
+        alpha=0.2,
+        beta=0.9,
+        batch=over == "batch",
+        smooth_nr=0.5,
+        smooth_dr=0.5,
+    )
+    options = {"alpha": 0.2, "beta": 0.9, "smooth": 0.5, "over": over, "background": background}
+    torch.testing.assert_close(tversky_loss(logits, target, **options), oracle(logits, target))
+
+
+def test_oracle_smp_tversky():
+    from segmentation_models_pytorch.losses import TverskyLoss
+
+    logits, target = torch.randn(2, 1, 5, 6), (torch.rand(2, 1, 5, 6) > 0.5).float()
+    oracle = TverskyLoss("binary", alpha=0.2, beta=0.9, smooth=0.5)(logits, target)
+    ours = tversky_loss(logits, target, alpha=0.2, beta=0.9, smooth=0.5, over="batch")
+    torch.testing.assert_close(ours, oracle)
+
+
 def test_oracle_smp_dice():
     from segmentation_models_pytorch.losses import DiceLoss
 
@@ -178,7 +308,10 @@ def test_oracle_smp_dice():
     torch.testing.assert_close(dice_loss(logits, target, smooth=1, over="batch"), oracle)
 
 
-CASES = [(name, kind) for name, spec in LOSSES.items() for kind in spec.kinds]
+# LossNet, the one loss with weights, has test_lossnet.py.
+FUNCTIONS = [name for name, spec in LOSSES.items() if not isinstance(spec.function, type)]
+CASES = [(name, kind) for name in FUNCTIONS for kind in LOSSES[name].kinds]
+FROM_THE_BATCH = ("weighted_cross_entropy", "exponential_logarithmic")  # unless class_weights are given
 
 
 def random_pair(kind, channels, dtype=torch.float64):
@@ -243,8 +376,11 @@ def test_batches_and_permutations_do_not_matter(channels, batch, seed):
     logits = torch.randn(batch, channels, 4, 5, generator=generator).double()
     index = torch.randint(0, max(channels, 2), (batch, 4, 5), generator=generator)
     target = one_hot_mask(index, channels)
-    for name in LOSSES:
-        loss = create_loss(name)
+    for name in FUNCTIONS:
+        if name == "weighted_cross_entropy":
+            continue  # a weighted mean over the batch's pixels
+        options = {"class_weights": (1.0,) * max(channels, 2)} if name in FROM_THE_BATCH else {}
+        loss = create_loss(name, options)
         alone = torch.stack([loss(logits[i : i + 1], target[i : i + 1]) for i in range(batch)]).mean()
         torch.testing.assert_close(loss(logits, target), alone)
         assert loss(logits, target) >= 0
@@ -307,6 +443,24 @@ def test_one_hot():
             lambda: cross_entropy_loss(TWO, ONE_ZERO, class_weights=(1,)),
             "class_weights needs 2 weights of at least 0",
         ),
+        (
+            lambda: weighted_cross_entropy_loss(TWO, ONE_ZERO, class_weights=(1, -1)),
+            r"class_weights needs 2 weights of at least 0 for 1 channel.s., got \[1, -1\]",
+        ),
+        (
+            lambda: tversky_loss(TWO, ONE_ZERO, alpha=-1),
+            "Loss option alpha must be between 0 and inf, got -1",
+        ),
+        (lambda: tversky_loss(TWO, ONE_ZERO, smooth=0), "smooth must be more than 0, or an empty mask"),
+        (
+            lambda: exponential_logarithmic_loss(TWO, ONE_ZERO, dice_gamma=0),
+            "Loss option dice_gamma must be between 0.001 and inf, got 0",
+        ),
+        (
+            lambda: exponential_logarithmic_loss(TWO, ONE_ZERO, class_weights=(1, 1, 1)),
+            "class_weights needs 2 weights of at least 0",
+        ),
+        (lambda: combo_loss(TWO, ONE_ZERO, beta=2), "Loss option beta must be between 0 and 1, got 2"),
     ],
 )
 def test_wrong_calls(call, message):
@@ -325,7 +479,8 @@ def test_table():
             "dice",
             {},
             "label",
-            "Loss 'dice' does not work on a label; choose from: bce, cross_entropy, focal.",
+            "Loss 'dice' does not work on a label; choose from: "
+            "bce, cross_entropy, weighted_cross_entropy, focal.",
         ),
     ]:
         with pytest.raises(InputError) as error:

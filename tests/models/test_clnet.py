@@ -54,7 +54,7 @@ def test_decoder_is_equation_4():
     mask = model(torch.rand(1, 3, 64, 64)).mask
     y = fused[4]
     for i in (3, 2, 1, 0):
-        y = model.decode[i](torch.cat([F.interpolate(y, scale_factor=2, mode="bilinear"), fused[i]], dim=1))
+        y = model.decoders[i](torch.cat([F.interpolate(y, scale_factor=2, mode="bilinear"), fused[i]], dim=1))
     torch.testing.assert_close(mask, model.mask_head(y), rtol=1e-4, atol=1e-5)
 
 

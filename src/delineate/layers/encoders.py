@@ -78,7 +78,12 @@ def timm_name(name: str) -> str:
 
 
 def create_encoder(
-    name: str, *, levels: tuple[int, ...], pretrained: bool | str = False, in_channels: int = 3
+    name: str,
+    *,
+    levels: tuple[int, ...],
+    pretrained: bool | str = False,
+    in_channels: int = 3,
+    output_stride: int = 32,
 ) -> TimmEncoder:
     """Build an encoder from any timm network that gives feature maps.
 
@@ -91,13 +96,17 @@ def create_encoder(
             local file with timm's weights of this network (.safetensors, or .pth/.pt with plain tensors).
             The file must fill the network exactly; only its classifier may be absent or extra.
         in_channels: channels of the image.
+        output_stride: 8 or 16 keeps the deepest maps that large with dilated convolutions, where the network
+            can; 32 leaves it as it is.
 
     Raises:
-        InputError: unknown name, a network without feature maps or levels, weights that cannot be had, that
-            do not fit or that cannot be read.
+        InputError: unknown name, a network without feature maps or levels or that cannot have the stride,
+            weights that cannot be had, that do not fit or that cannot be read.
     """
     plain = timm_name(name)
     options: dict[str, Any] = {"features_only": True, "out_indices": levels, "in_chans": in_channels}
+    if output_stride != 32:
+        options["output_stride"] = output_stride
     if isinstance(pretrained, str):
         overlay = {"state_dict": local_weights(plain, Path(pretrained)), "source": ""}
         return TimmEncoder(_build(plain, **options, pretrained=True, pretrained_cfg_overlay=overlay))
@@ -121,7 +130,12 @@ def _build(name: str, **options: Any) -> Any:
         )
     try:
         return timm.create_model(name, **options)
-    except (AssertionError, AttributeError) as error:
+    except (AssertionError, AttributeError, TypeError) as error:
+        if "output_stride" in options:
+            raise InputError(
+                f"Encoder {name!r} cannot keep an output stride of {options['output_stride']}; "
+                f"choose one that can be dilated, for example resnet50 or xception65."
+            ) from error
         raise InputError(
             f"Encoder {name!r} cannot give feature maps at levels {[*levels]}; "
             f"choose a convolutional timm network."

@@ -1,17 +1,25 @@
-"""Losses: functions `(logits, target, *, options) -> scalar`, and the table of them."""
+"""Losses: functions `(logits, target, *, options) -> scalar`, a class that owns weights, and their table."""
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor
 
 from delineate.checks import InputError, choose, did_you_mean
 from delineate.losses.common import one_hot_label, one_hot_mask, smooth_target
-from delineate.losses.entropy import bce_loss, cross_entropy_loss, focal_loss
-from delineate.losses.overlap import dice_loss
+from delineate.losses.compound import combo_loss, exponential_logarithmic_loss
+from delineate.losses.entropy import (
+    bce_loss,
+    cross_entropy_loss,
+    focal_loss,
+    weighted_cross_entropy_loss,
+)
+from delineate.losses.interaction import interaction_loss
+from delineate.losses.lossnet import LossNet
+from delineate.losses.overlap import dice_loss, tversky_loss
 from delineate.losses.structure import border_weight, structure_loss
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -23,8 +31,9 @@ sums over 512 x 512 pixels overflow half precision (65504)."""
 class LossSpec:
     """One row of the table."""
 
-    function: Callable[..., Tensor]
-    """The loss; its keyword arguments are the options."""
+    function: Callable[..., Any]
+    """A function (logits, target, *, options) -> scalar; or, for a loss that owns weights, a class whose
+    instances are called with (logits, target). Either way the keyword arguments are the options."""
     summary: str
     """One line."""
     source: str
@@ -50,9 +59,36 @@ LOSSES: dict[str, LossSpec] = {
     "cross_entropy": LossSpec(
         cross_entropy_loss, "cross-entropy between exclusive classes", "textbook", ("mask", "label")
     ),
+    "weighted_cross_entropy": LossSpec(
+        weighted_cross_entropy_loss,
+        "cross-entropy in which every class counts as much as its weight, or all the same",
+        "Ronneberger et al., U-Net, MICCAI 2015",
+        ("mask", "label"),
+    ),
     "dice": LossSpec(dice_loss, "soft Dice", "Milletari et al., V-Net, 3DV 2016", ("mask",)),
     "focal": LossSpec(
         focal_loss, "cross-entropy that fades for easy pixels", "Lin et al., ICCV 2017", ("mask", "label")
+    ),
+    "tversky": LossSpec(
+        tversky_loss,
+        "soft Dice with weights of its own for false positives and false negatives",
+        "Salehi et al., MLMI 2017",
+        ("mask",),
+    ),
+    "exponential_logarithmic": LossSpec(
+        exponential_logarithmic_loss,
+        "powers of log-Dice and of weighted cross-entropy",
+        "Wong et al., MICCAI 2018",
+        ("mask",),
+    ),
+    "combo": LossSpec(
+        combo_loss, "weighted binary cross-entropy + soft Dice", "Taghanaki et al., CMIG 2019", ("mask",)
+    ),
+    "lossnet": LossSpec(
+        LossNet,
+        "distance between prediction and mask in the features of a frozen VGG-16",
+        "Zhao et al., MSNet, MICCAI 2021",
+        ("mask",),
     ),
 }
 
@@ -68,10 +104,11 @@ def create_loss(
     Args:
         name: key of `LOSSES`.
         options: keyword arguments of the loss function; they are checked now, values when the loss is called.
+            A loss that owns weights is built, and loads them, here and only once.
         kind: what it is going to be applied to, if known.
 
     Raises:
-        InputError: unknown name or option, or a loss that does not work on `kind`.
+        InputError: unknown name or option, a loss that does not work on `kind`, or weights are missing.
     """
     spec = choose("loss", name, LOSSES)
     if kind is not None and kind not in spec.kinds:
@@ -82,6 +119,8 @@ def create_loss(
             raise InputError(
                 f"Unknown option {option!r} of loss {name!r}.{did_you_mean(option, spec.options)}"
             )
+    if isinstance(spec.function, type):
+        return spec.function(**(options or {}))
     return partial(spec.function, **(options or {}))
 
 
@@ -112,16 +151,22 @@ def combine(terms: Sequence[tuple[Loss, float]]) -> Loss:
 __all__ = [
     "LOSSES",
     "Loss",
+    "LossNet",
     "LossSpec",
     "bce_loss",
     "border_weight",
     "combine",
+    "combo_loss",
     "create_loss",
     "cross_entropy_loss",
     "dice_loss",
+    "exponential_logarithmic_loss",
     "focal_loss",
+    "interaction_loss",
     "one_hot_label",
     "one_hot_mask",
     "smooth_target",
     "structure_loss",
+    "tversky_loss",
+    "weighted_cross_entropy_loss",
 ]

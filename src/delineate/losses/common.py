@@ -1,4 +1,6 @@
-"""What all losses share: float32, checked shapes, one-hot targets, label smoothing."""
+"""What all losses share: float32, checked shapes, one-hot targets, class weights, label smoothing."""
+
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -45,6 +47,43 @@ def check_choice(name: str, value: object, allowed: tuple[object, ...]) -> None:
 def probabilities(logits: Tensor) -> Tensor:
     """Sigmoid for one channel, softmax over several."""
     return logits.sigmoid() if logits.shape[1] == 1 else logits.softmax(dim=1)
+
+
+def log_probabilities(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Log-probabilities and targets, one channel per class: a single one becomes negative, positive."""
+    if logits.shape[1] > 1:
+        return logits.log_softmax(1), target
+    log_p = torch.cat([F.logsigmoid(-logits), F.logsigmoid(logits)], dim=1)
+    return log_p, torch.cat([1 - target, target], dim=1)
+
+
+def power(base: Tensor, exponent: float) -> Tensor:
+    """Raise to a power >= 0; a fractional power's slope at 0 is infinite, so the base stays just above 0."""
+    if exponent == 0:
+        return torch.ones_like(base)
+    if exponent < 1:
+        base = base.clamp(min=torch.finfo(base.dtype).tiny ** 0.5)
+    return base**exponent
+
+
+def check_class_weights(weights: Sequence[float] | None, channels: int) -> None:
+    """Raise InputError unless there is one weight >= 0 per class (two for one channel), or None."""
+    count = max(channels, 2)
+    if weights is not None and (len(weights) != count or not min(weights) >= 0):
+        raise InputError(
+            f"Loss option class_weights needs {count} weights of at least 0 for "
+            f"{channels} channel(s), got {list(weights)}."
+        )
+
+
+def class_frequencies(target: Tensor) -> Tensor:
+    """Share of each class in a batch: (B, C, ...) targets, a channel per class -> (C,), without gradient."""
+    return target.detach().transpose(0, 1).flatten(1).mean(1)
+
+
+def per_channel(weights: Tensor, like: Tensor) -> Tensor:
+    """View (C,) weights so that they multiply (B, C, ...)."""
+    return weights.view(-1, *[1] * (like.ndim - 2))
 
 
 def smooth_target(target: Tensor, smoothing: float) -> Tensor:

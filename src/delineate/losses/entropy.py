@@ -1,12 +1,19 @@
-"""Losses made of log-probabilities: binary and categorical cross-entropy, focal loss."""
+"""Losses made of log-probabilities: binary, categorical and weighted cross-entropy, focal loss."""
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from delineate.checks import InputError
 from delineate.layers.precision import full_precision
-from delineate.losses.common import check_range, prepare, smooth_target
+from delineate.losses.common import (
+    check_class_weights,
+    check_range,
+    class_frequencies,
+    log_probabilities,
+    per_channel,
+    power,
+    prepare,
+    smooth_target,
+)
 
 
 def bce_loss(
@@ -58,19 +65,52 @@ def cross_entropy_loss(
         InputError: the shapes differ, an option is out of range, or the number of weights is wrong.
     """
     check_range("smoothing", smoothing, 0, 1)
-    count = max(logits.shape[1], 2)
-    if class_weights is not None and (len(class_weights) != count or min(class_weights) < 0):
-        raise InputError(
-            f"Loss option class_weights needs {count} weights of at least 0 for "
-            f"{logits.shape[1]} channel(s), got {list(class_weights)}."
-        )
+    check_class_weights(class_weights, logits.shape[1])
     with full_precision(logits.device):
         logits, target = prepare(logits, target)
-        log_p, y = _two_classes(logits, smooth_target(target, smoothing))
+        log_p, y = log_probabilities(logits, smooth_target(target, smoothing))
         terms = -y * log_p  # (B, 2 or C, ...)
         if class_weights is not None:
-            terms = terms * terms.new_tensor(class_weights).view(-1, *[1] * (terms.ndim - 2))
+            terms = terms * per_channel(terms.new_tensor(class_weights), terms)
         return terms.sum(1).mean()
+
+
+def weighted_cross_entropy_loss(
+    logits: Tensor, target: Tensor, *, class_weights: tuple[float, ...] | None = None
+) -> Tensor:
+    """Cross-entropy as a weighted mean: sum(w_l -log p_l) / sum(w_l), l being each pixel's true class.
+
+    Args:
+        logits: (B, C, H, W) or (B, K) float, raw scores; sigmoid for one channel, softmax over several.
+        target: the same shape, one-hot or soft, channels summing to 1.
+        class_weights: weight of each class, background first; two for one channel (negative, positive).
+            None takes 1 / (the class's share of the batch): every class that occurs then counts the same,
+            however few pixels it has. The loss of a batch is in both cases not the mean of its images'
+            losses, because the classes' shares are the batch's.
+
+    Returns:
+        Scalar >= 0; 0 when all classes that occur have the weight 0.
+
+    Raises:
+        InputError: the shapes differ, or the number of weights is wrong.
+
+    Source:
+        Named by M2SNet (section 2.3) and ULFFN (section 4.3) without a formula. Weights by class: Long et
+        al., Fully Convolutional Networks, CVPR 2015, arXiv:1411.4038, section 4.3, and Ronneberger et al.,
+        U-Net, MICCAI 2015, arXiv:1505.04597, Eqs. (1)-(2). The division by the sum of weights is that of
+        `torch.nn.functional.cross_entropy`.
+    """
+    check_class_weights(class_weights, logits.shape[1])
+    with full_precision(logits.device):
+        logits, target = prepare(logits, target)
+        log_p, y = log_probabilities(logits, target)  # both (B, 2 or C, ...)
+        if class_weights is None:
+            share = class_frequencies(y)
+            weights = (share > 0) / share.clamp(min=1 / y.numel())  # an absent class has nothing to weigh
+        else:
+            weights = y.new_tensor(class_weights)
+        w = y * per_channel(weights, y)
+        return -(w * log_p).sum() / w.sum().clamp(min=1e-12)
 
 
 def focal_loss(
@@ -106,27 +146,10 @@ def focal_loss(
         check_range("alpha", alpha, 0, 1)
     with full_precision(logits.device):
         logits, target = prepare(logits, target)
-        log_p, y = _two_classes(logits, smooth_target(target, smoothing))
+        log_p, y = log_probabilities(logits, smooth_target(target, smoothing))
         # 1 - p as -expm1(log p): exact also where p is almost 1.
-        terms = -y * _power(-log_p.expm1(), gamma) * log_p
+        terms = -y * power(-log_p.expm1(), gamma) * log_p
         if alpha is not None:
             weights = [1 - alpha] + [alpha] * (terms.shape[1] - 1)
-            terms = terms * terms.new_tensor(weights).view(-1, *[1] * (terms.ndim - 2))
+            terms = terms * per_channel(terms.new_tensor(weights), terms)
         return terms.sum(1).mean()
-
-
-def _two_classes(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Log-probabilities and targets, one channel per class: a single one becomes negative, positive."""
-    if logits.shape[1] > 1:
-        return logits.log_softmax(1), target
-    log_p = torch.cat([F.logsigmoid(-logits), F.logsigmoid(logits)], dim=1)
-    return log_p, torch.cat([1 - target, target], dim=1)
-
-
-def _power(base: Tensor, exponent: float) -> Tensor:
-    """Raise to a power >= 0; a fractional power's slope at 0 is infinite, so the base stays just above 0."""
-    if exponent == 0:
-        return torch.ones_like(base)
-    if exponent < 1:
-        base = base.clamp(min=torch.finfo(base.dtype).tiny ** 0.5)
-    return base**exponent

@@ -7,7 +7,6 @@ import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
-from torch import nn
 
 from delineate.checks import InputError
 from delineate.config import Recipe, label_channels, mask_channels
@@ -58,8 +57,12 @@ def build_model(recipe: Recipe) -> SegmentationModel:
     )
 
 
-def save_model(folder: Path, model: nn.Module, recipe: Recipe) -> ModelInfo:
-    """Write `model.safetensors` and `model.json` into `folder`, each atomically, the weights first."""
+def save_model(folder: Path, model: SegmentationModel, recipe: Recipe) -> ModelInfo:
+    """Write `model.safetensors` and `model.json` into `folder`, each atomically, the weights first.
+
+    What exists only in training is removed from `model` first.
+    """
+    model.remove_training_branches()
     state = {
         name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, value in model.state_dict().items()
@@ -118,6 +121,7 @@ def load_model(folder: str | Path) -> tuple[SegmentationModel, ModelInfo]:
         pretrained=False,
         options=info.options,
     )
+    model.remove_training_branches()
     try:
         model.load_state_dict(load_file(folder / WEIGHTS))
     except (SafetensorError, RuntimeError) as error:

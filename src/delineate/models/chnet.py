@@ -26,20 +26,17 @@ convolution follow tile by tile (layers/pyramid.py), so the 128-channel map neve
 training as in evaluation. That is on a CPU; elsewhere the rewrite runs without tiles (`PixelHead.plain`).
 """
 
-from collections.abc import Iterator
 from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn import Parameter
 
 from delineate.checks import InputError
 from delineate.layers.conv import resize_to
-from delineate.layers.encoders import Encoder
+from delineate.layers.encoders import Encoder, create_encoder
 from delineate.layers.pyramid import Moments, pyramid_head
 from delineate.models.base import SegmentationModel, Tap
-from delineate.models.prediction import Prediction
 
 HeadForm = Literal["tiled", "literal"]
 
@@ -177,16 +174,36 @@ class CHNet(SegmentationModel):
             raise InputError(f"Option head of chnet must be 'tiled' or 'literal', got {head!r}.")
         self.encoder = encoder
         self.minimum_size = encoder.minimum_size
+        self.feature_channels = encoder.channels
         self.deepest = Tap()
         self.head = PixelHead(encoder.channels, classes, width, hidden, head_kernel, head)
 
-    def predict(self, image: Tensor) -> Prediction:
+    def encode(self, image: Tensor) -> list[Tensor]:
         *features, deepest = self.encoder(image)
-        logits = self.head([*features, self.deepest(deepest)], (image.shape[-2], image.shape[-1]))
-        return Prediction(mask=logits)
+        return [*features, self.deepest(deepest)]
 
-    def encoder_parameters(self) -> Iterator[Parameter]:
-        return self.encoder.parameters()
+    def decode(self, features: list[Tensor], size: tuple[int, int]) -> Tensor:
+        logits: Tensor = self.head(features, size)
+        return logits
+
+    def encoder_modules(self) -> tuple[nn.Module, ...]:
+        return (self.encoder,)
 
     def activation_layers(self) -> tuple[nn.Module, ...]:
         return (self.deepest,)
+
+
+def build_chnet(
+    *,
+    classes: int,
+    labels: int = 0,
+    encoder: str = "res2net50d",
+    pretrained: bool | str = False,
+    width: int = 64,
+    hidden: int = 128,
+    head_kernel: Literal[1, 3] = 1,
+    head: HeadForm = "tiled",
+) -> CHNet:
+    """Build the table's row; `labels` is 0, there is no class branch."""
+    network = create_encoder(encoder, levels=(0, 1, 2, 3), pretrained=pretrained)
+    return CHNet(network, classes, width, hidden, head_kernel, head)

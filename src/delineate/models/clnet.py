@@ -8,7 +8,7 @@ Released code: none found.
     (1)  GAP(FM_1, ..., FM_d) W^c                 CLNet.predict, `label`
     (2)  w_k = mean of dy/dX^k                    explain/
     (3)  AM = sum_k ReLU(w_k X^k)                 explain/
-    (4)  De_i = De(Concat(Up(De_(i-1)), FM_i))    CLNet.predict, `y`
+    (4)  De_i = De(Concat(Up(De_(i-1)), FM_i))    CLNet.decode
 
 Known differences and readings:
   - Both encoders have five levels; FM_i joins the i-th of one with the i-th of the other, whatever their
@@ -33,17 +33,14 @@ Known differences and readings:
     missing.
 """
 
-from collections.abc import Iterator
-from itertools import chain
-
 import torch
 from torch import Tensor, nn
-from torch.nn import Parameter
 
 from delineate.checks import InputError
 from delineate.layers.conv import ConvBNReLU, resize_like, resize_to
-from delineate.layers.encoders import Encoder, TimmEncoder
+from delineate.layers.encoders import Encoder, TimmEncoder, create_encoder
 from delineate.layers.squeeze import SqueezeExcite
+from delineate.layers.unet_encoder import UNetEncoder
 from delineate.models.base import SegmentationModel
 from delineate.models.prediction import Prediction
 
@@ -108,37 +105,70 @@ class CLNet(SegmentationModel):
                 f"for {len(label_encoder.channels)} and {len(mask_encoder.channels)} levels."
             )
         self.minimum_size = max(label_encoder.minimum_size, mask_encoder.minimum_size)
+        self.feature_channels = widths
         self.label_encoder = label_encoder
         self.mask_encoder = mask_encoder
         self.fuse = nn.ModuleList(
             FeatureFusion(c, s, width)
             for c, s, width in zip(label_encoder.channels, mask_encoder.channels, widths, strict=True)
         )
-        self.decode = nn.ModuleList(
+        self.decoders = nn.ModuleList(
             nn.Sequential(ConvBNReLU(deep + width, width), ConvBNReLU(width, width))
             for width, deep in zip(widths[:-1], widths[1:], strict=True)
         )
         self.mask_head = nn.Conv2d(widths[0], classes, kernel_size=1)
         self.label_head = nn.Linear(sum(widths), labels) if labels else None
 
-    def predict(self, image: Tensor) -> Prediction:
+    def encode(self, image: Tensor) -> list[Tensor]:
         pairs = zip(self.fuse, self.label_encoder(image), self.mask_encoder(image), strict=True)
-        fused = [fuse(label_map, mask_map) for fuse, label_map, mask_map in pairs]
+        return [fuse(label_map, mask_map) for fuse, label_map, mask_map in pairs]  # FM_1 .. FM_d
 
+    def decode(self, features: list[Tensor], size: tuple[int, int]) -> Tensor:
+        y = features[-1]
+        for decode, f in zip(reversed(self.decoders), reversed(features[:-1]), strict=True):
+            y = decode(torch.cat([resize_like(y, f), f], dim=1))  # Eq. (4)
+        return resize_to(self.mask_head(y), size)
+
+    def predict(self, image: Tensor) -> Prediction:
+        fused = self.encode(image)
         label = None
         if self.label_head is not None:
             pooled = torch.cat([f.mean((2, 3)) for f in fused], dim=1)  # (B, sum of widths)
             label = self.label_head(pooled)  # Eq. (1)
+        return Prediction(mask=self.decode(fused, (image.shape[-2], image.shape[-1])), label=label)
 
-        y = fused[-1]
-        for decode, f in zip(reversed(self.decode), reversed(fused[:-1]), strict=True):
-            y = decode(torch.cat([resize_like(y, f), f], dim=1))  # Eq. (4)
-        mask = resize_to(self.mask_head(y), (image.shape[-2], image.shape[-1]))
-        return Prediction(mask=mask, label=label)
-
-    def encoder_parameters(self) -> Iterator[Parameter]:
-        pretrainable = [e for e in (self.label_encoder, self.mask_encoder) if isinstance(e, TimmEncoder)]
-        return chain.from_iterable(encoder.parameters() for encoder in pretrainable)
+    def encoder_modules(self) -> tuple[nn.Module, ...]:
+        return tuple(e for e in (self.label_encoder, self.mask_encoder) if isinstance(e, TimmEncoder))
 
     def activation_layers(self) -> tuple[nn.Module, ...]:
         return tuple(self.fuse)
+
+
+def build_clnet(
+    *,
+    classes: int,
+    labels: int,
+    encoder: str,
+    pretrained: bool | str,
+    mask_encoder: str = "unet",
+    mask_pretrained: bool | str = False,
+    widths: tuple[int, ...] = (64, 128, 256, 512, 1024),
+) -> SegmentationModel:
+    """Build the table's row.
+
+    Raises:
+        InputError: pre-trained weights are asked for U-Net's own encoder, which has none.
+    """
+    levels = tuple(range(len(widths)))
+    label_network = create_encoder(encoder, levels=levels, pretrained=pretrained)
+    mask_network: Encoder
+    if mask_encoder == "unet":
+        if mask_pretrained:
+            raise InputError(
+                "Option 'mask_pretrained' of model 'clnet' needs a timm mask_encoder: "
+                "U-Net's own has no published weights; set it to false."
+            )
+        mask_network = UNetEncoder(widths)
+    else:
+        mask_network = create_encoder(mask_encoder, levels=levels, pretrained=mask_pretrained)
+    return CLNet(label_network, mask_network, classes, labels, widths)

@@ -15,13 +15,15 @@ class Prediction(NamedTuple):
             None for a model that only classifies.
         label: (B, labels) float logits. One column is binary (sigmoid), several are exclusive (softmax).
             None for a model that only segments.
-        aux: further mask logits of the same meaning as `mask`, at any size; for deep supervision and
-            training-only branches.
+        aux: further mask logits of the same meaning as `mask`, at any size; for deep supervision.
+        joint: (B, classes, H, W) mask logits of a branch that exists only in training and sees the class
+            branch too; None otherwise.
     """
 
     mask: Tensor | None = None
     label: Tensor | None = None
     aux: tuple[Tensor, ...] = ()
+    joint: Tensor | None = None
 
 
 def mask_probability(logits: Tensor) -> Tensor:

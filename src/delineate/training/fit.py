@@ -29,6 +29,7 @@ from delineate.data import (
 )
 from delineate.files import atomic_path
 from delineate.models.checkpoint import build_model, save_model
+from delineate.models.transfer import start_from
 from delineate.record import RunRecord, describe_environment, now, write_record
 from delineate.training.checkpoints import AtomicCheckpointIO
 from delineate.training.module import Row, TrainingModule
@@ -118,6 +119,12 @@ def train(
     )
     lightning.seed_everything(recipe.training.seed, workers=True, verbose=False)
     model = build_model(recipe)
+    start_from(
+        model,
+        encoder_from=recipe.model.encoder_from,
+        decoder_from=recipe.model.decoder_from,
+        freeze_encoder=recipe.model.freeze_encoder,
+    )
     if recipe.training.channels_last:
         model = model.to(memory_format=torch.channels_last)
     if not resume:  # from here on the folder is a run; what was wrong before has left no trace

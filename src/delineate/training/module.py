@@ -149,6 +149,8 @@ class TrainingModule(lightning.LightningModule):
         parts = {"loss": loss.total}
         if self.objective.mask_terms and self.objective.label_terms:
             parts |= {"mask_loss": loss.mask, "label_loss": loss.label}
+        if self.objective.interaction_weight and split == "train":  # its branch exists only in training
+            parts["interaction_loss"] = loss.interaction
         for name, value in parts.items():
             self._losses.setdefault(f"{split}_{name}", []).append(value.detach())
 

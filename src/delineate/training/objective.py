@@ -8,7 +8,7 @@ from torch import Tensor
 
 from delineate.config import Recipe, label_channels, mask_channels
 from delineate.data import Batch
-from delineate.losses import create_loss, one_hot_label, one_hot_mask
+from delineate.losses import create_loss, interaction_loss, one_hot_label, one_hot_mask
 from delineate.models.prediction import Prediction
 
 Term = tuple[float, Callable[[Tensor, Tensor], Tensor]]
@@ -20,6 +20,7 @@ class LossParts(NamedTuple):
     total: Tensor
     mask: Tensor
     label: Tensor
+    interaction: Tensor
 
 
 class Objective:
@@ -36,6 +37,7 @@ class Objective:
         self.channels = mask_channels(recipe.task.classes)
         self.labels = label_channels(recipe.task.labels)
         self.aux_weight = recipe.loss.aux_weight
+        self.interaction_weight = recipe.loss.interaction
         self.mask_terms: list[Term] = [
             (t.weight, create_loss(t.name, t.options, kind="mask")) for t in recipe.loss.mask
         ]
@@ -49,7 +51,7 @@ class Objective:
         A batch without any reference for a task gives that task a loss of 0 that still reaches its weights,
         so that all processes of a distributed run see the same graph.
         """
-        mask = label = torch.zeros((), device=batch.image.device)
+        mask = label = interaction = torch.zeros((), device=batch.image.device)
         if prediction.mask is not None and self.mask_terms:
             mask = self._mask_loss(prediction.mask, batch)
             if self.aux_weight:
@@ -60,7 +62,10 @@ class Objective:
                     mask = mask + self.aux_weight * self._mask_loss(full, batch)
         if prediction.label is not None and self.label_terms:
             label = self._label_loss(prediction.label, batch)
-        return LossParts(mask + label, mask, label)
+        if prediction.joint is not None and prediction.mask is not None and self.interaction_weight:
+            # It compares two predictions, so it needs no reference.
+            interaction = self.interaction_weight * interaction_loss(prediction.joint, prediction.mask)
+        return LossParts(mask + label + interaction, mask, label, interaction)
 
     def _mask_loss(self, logits: Tensor, batch: Batch) -> Tensor:
         known = batch.has_mask

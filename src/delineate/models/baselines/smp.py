@@ -7,7 +7,6 @@ Known differences from using the library directly:
   - Masks are logits; the library's own output activation is never used.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ import segmentation_models_pytorch as smp
 import timm
 from segmentation_models_pytorch.encoders import encoders as SMP_ENCODERS
 from torch import Tensor, nn
-from torch.nn import Parameter
 
 from delineate.checks import InputError, did_you_mean
 from delineate.layers.conv import resize_to
@@ -46,25 +44,37 @@ class SmpModel(SegmentationModel):
     def __init__(self, network: Any, labels: int = 0, minimum_size: int = 64) -> None:
         super().__init__()
         self.network = network
+        self.feature_channels = tuple(network.encoder.out_channels)
         self.deepest = Tap()
         self.label_head = nn.Linear(network.encoder.out_channels[-1], labels) if labels else None
         self.minimum_size = minimum_size
         # The decoders join maps of neighbouring levels, so the side must be divisible by every stride.
         self.size_multiple = max(32, int(network.encoder.output_stride))
 
+    def encode(self, image: Tensor) -> list[Tensor]:
+        features = self.network.encoder(image)
+        if isinstance(features, tuple):  # vision transformers: maps and prefix tokens
+            raise InputError(
+                f"{type(self.network).__name__} hands more than feature maps to its decoder, so nothing can "
+                f"be put between the two; choose another smp: model."
+            )
+        return [*features[:-1], self.deepest(features[-1])]
+
+    def decode(self, features: list[Tensor], size: tuple[int, int]) -> Tensor:
+        return resize_to(self.network.segmentation_head(self.network.decoder(features)), size)
+
     def predict(self, image: Tensor) -> Prediction:
         tokens: list[Any] = []
         features = self.network.encoder(image)
-        if isinstance(features, tuple):  # vision transformers: maps and prefix tokens
+        if isinstance(features, tuple):
             features, *tokens = features
         features = [*features[:-1], self.deepest(features[-1])]
         logits = self.network.segmentation_head(self.network.decoder(features, *tokens))
         label = None if self.label_head is None else self.label_head(features[-1].mean((2, 3)))
         return Prediction(mask=resize_to(logits, (image.shape[-2], image.shape[-1])), label=label)
 
-    def encoder_parameters(self) -> Iterator[Parameter]:
-        encoder: nn.Module = self.network.encoder
-        return encoder.parameters()
+    def encoder_modules(self) -> tuple[nn.Module, ...]:
+        return (self.network.encoder,)
 
     def activation_layers(self) -> tuple[nn.Module, ...]:
         return (self.deepest,)

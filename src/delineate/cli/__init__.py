@@ -1,0 +1,50 @@
+"""The command line: parse, call, print. Exit codes: 0 well, 1 problems found, 2 wrong call."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from delineate import console
+from delineate.checks import InputError
+from delineate.cli.data import data_app
+from delineate.cli.listing import models, profile, recipes
+from delineate.cli.runs import evaluate, predict, train
+from delineate.version import __version__
+
+app = typer.Typer(
+    name="delineate",
+    help="Segment, classify, explain and honestly measure 2-D medical images. Not for diagnosis.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+for command in (models, recipes, train, evaluate, predict, profile):
+    app.command()(command)
+app.add_typer(data_app, name="data")
+
+
+@app.callback(invoke_without_command=True)
+def root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    """Handle options that need no command."""
+    if version:
+        console.out.print(__version__)
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command line; a wrong input ends in one sentence and exit code 2, never in a traceback."""
+    console.quieten_libraries()
+    try:
+        app(standalone_mode=True)
+    except InputError as error:
+        console.print_error(str(error))
+        sys.exit(2)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        console.print_error(f"{where}{error.strerror or error}.")
+        sys.exit(2)
+    except KeyboardInterrupt:
+        console.print_error("stopped; a training run continues with --resume.")
+        sys.exit(130)

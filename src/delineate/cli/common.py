@@ -1,0 +1,11 @@
+"""Arguments that several commands take."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+DataRoot = Annotated[Path, typer.Option("--data", help="Folder of the data set.")]
+Reader = Annotated[str, typer.Option("--dataset", help="Name of the reader; a plain folder by default.")]
+Device = Annotated[str, typer.Option(help="auto takes a GPU when there is one; or cpu, cuda, cuda:1.")]

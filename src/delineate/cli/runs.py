@@ -1,0 +1,146 @@
+"""Commands that train, measure and use a model."""
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from delineate import console
+from delineate.cli.common import AsJson, DataRoot, Device, Reader
+
+if TYPE_CHECKING:  # the commands import what they need, so that --help stays quick
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from delineate.inference.predictor import ImagePrediction, Predictor
+
+
+def train(
+    recipe: Annotated[str, typer.Argument(help="Name of a recipe, or a .yaml file.")],
+    data: DataRoot,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="section.key=value; may be given again.")
+    ] = None,
+    run: Annotated[Path | None, typer.Option(help="Folder of the run; runs/RECIPE by default.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
+    ignore_gate: Annotated[
+        bool, typer.Option("--ignore-gate", help="Train although the data has errors; the record says so.")
+    ] = False,
+    dataset: Reader = "folder",
+) -> None:
+    """Train a model as a recipe says.
+
+    Example: delineate train demo --data phantom --set training.epochs=20 --run runs/mine
+    """
+    from delineate.console import TrainingProgress
+    from delineate.recipe_io import load_recipe
+    from delineate.training.fit import Listener
+    from delineate.training.fit import train as fit
+
+    chosen = load_recipe(recipe, overrides or ())
+    folder = run or Path("runs") / chosen.name
+    shown = TrainingProgress(chosen.training.epochs)
+    listener = Listener(
+        on_gate=lambda report: console.say(f"data gate: {report.to_text().splitlines()[0]}"),
+        on_groups=lambda groups: console.say(
+            "optimiser: "
+            + ", ".join(f"{g['name']} {g['weights']:,} weights at rate {g['lr']:g}" for g in groups)
+        ),
+        on_epoch=shown.print_row,
+        progress=console.progress_bar,
+        callbacks=(shown,),
+    )
+    console.say(f"training {chosen.name} on {data}, into {folder}")
+    record = fit(
+        chosen, data, folder, dataset=dataset, resume=resume, ignore_gate=ignore_gate, listener=listener
+    )
+    console.say(f"done in {record.wall_seconds:.0f} s, epoch {record.selected_epoch} selected: {folder}")
+
+
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    data: Annotated[
+        Path | None, typer.Option("--data", help="Another place of the data, or other data.")
+    ] = None,
+    split: Annotated[str, typer.Option(help="train, val, test or all.")] = "test",
+    dataset: Annotated[
+        str | None, typer.Option("--dataset", help="Name of the reader of other data.")
+    ] = None,
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Score a trained model: scores.csv, summary.json and report.html in the run's folder.
+
+    Example: delineate evaluate runs/demo --split test
+    """
+    from delineate.inference.evaluate import evaluate as measure
+    from delineate.study.report import write_report
+
+    with console.progress_bar("scoring") as update:
+        result = measure(run, root=data, dataset=dataset, split=split, device=device, progress=update)
+    console.say("writing the report")
+    report = write_report(run, split=result.split, predictor=result.predictor, cases=result.cases)
+    if as_json:
+        console.print_json({result.split: result.summary})
+        return
+    rows = [
+        (score, _figure(value["mean"]), f"{_figure(value['low'])} to {_figure(value['high'])}", value["n"])
+        for score, value in result.summary.items()
+    ]
+    title = f"{run}, split {result.split}, {len(result.cases)} cases"
+    console.print_table(title, ("score", "mean", "95 % interval", "n"), rows)
+    console.out.print(f"Report: {report}", markup=False)
+
+
+def predict(
+    run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    images: Annotated[list[Path], typer.Argument(help="Image files and folders of images.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for masks, overlays and predictions.csv.")],
+    explain: Annotated[bool, typer.Option("--explain", help="Also write activation maps.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace earlier predictions there.")
+    ] = False,
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Predict masks and labels of new images: exit code 1 when some could not be read.
+
+    Example: delineate predict runs/demo photos/ --out found --explain
+    """
+    from delineate.inference.predict import predict_files
+    from delineate.inference.predictor import Predictor
+
+    predictor = Predictor.load(run, device)
+    extra = partial(_write_map, predictor) if explain else None
+    with console.progress_bar("predicting") as update:
+        report = predict_files(predictor, images, out, overwrite=overwrite, extra=extra, progress=update)
+    if as_json:
+        console.print_json({"out": str(out), "written": report.written, "failed": report.failed})
+    else:
+        console.say(f"{len(report.written)} image(s) predicted into {out}")
+    for reason in report.failed.values():
+        console.print_error(f"left out: {reason}")
+    if report.failed:
+        raise typer.Exit(1)
+
+
+def _write_map(
+    predictor: "Predictor", name: str, image: "NDArray[np.uint8]", prediction: "ImagePrediction", out: Path
+) -> None:
+    from delineate.explain.activation import activation_map
+    from delineate.explain.overlay import map_method, overlay_map
+    from delineate.inference.predict import write_png
+
+    activation = activation_map(
+        predictor.model,
+        predictor.prepare(image),
+        method=map_method(predictor.info.model),
+        target="mask" if prediction.label is None else "label",
+        size=(image.shape[0], image.shape[1]),
+    )
+    write_png(out / "maps" / f"{name}.png", overlay_map(image, activation))
+
+
+def _figure(value: float | int | None) -> str:
+    return "-" if value is None else f"{value:.4g}" if abs(value) >= 1000 else f"{value:.4f}"

@@ -1,0 +1,1 @@
+"""The analyses of the papers: each writes a table and a picture."""
