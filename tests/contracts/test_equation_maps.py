@@ -9,7 +9,7 @@ import pytest
 import delineate.models
 
 FOLDER = Path(delineate.models.__file__).parent
-PAPERS = [path for path in sorted(FOLDER.glob("*.py")) if "\nPaper: " in path.read_text("utf-8")]
+PAPERS = [path for path in sorted(FOLDER.rglob("*.py")) if "\nPaper: " in path.read_text("utf-8")]
 ELSEWHERE = re.compile(r"(?:losses|explain|training|layers)/\S*")
 
 
@@ -22,7 +22,15 @@ def equation_map(text):
 
 
 def test_there_are_papers():
-    assert {"chnet.py", "clnet.py"} <= {path.name for path in PAPERS}
+    assert {
+        "chnet.py",
+        "clnet.py",
+        "msnet.py",
+        "m2snet.py",
+        "ulffn.py",
+        "fcpnet.py",
+        "attention_unet.py",
+    } <= {path.name for path in PAPERS}
 
 
 @pytest.mark.parametrize("path", PAPERS, ids=lambda path: path.stem)

@@ -1,34 +1,61 @@
 """What holds for every model of the table, with tiny encoders."""
 
-import inspect
+import copy
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from delineate.checks import InputError
-from delineate.losses import bce_loss, create_loss, structure_loss
-from delineate.models import MODELS, SegmentationModel, create_model
+from delineate.losses import bce_loss, create_loss, interaction_loss, structure_loss
+from delineate.models import MODELS, PLUGINS, SegmentationModel, create_model
+from delineate.models.options import check_options
+from delineate.models.plugins import split_name
 from delineate.models.prediction import Prediction
 
-TINY = {"smp:dpt": "vit_tiny_patch16_224", "smp:segformer": "mit_b0"}
-OPTIONS = {"clnet": {"widths": [8, 8, 12, 16, 16]}, "chnet": {"width": 8, "hidden": 12}}
-BATCH_NORMALISED_POOLING = {"smp:deeplabv3", "smp:deeplabv3plus", "smp:pan", "smp:upernet"}
+ENCODERS = {  # tiny ones; resnet10t for all others
+    "smp:dpt": "vit_tiny_patch16_224",
+    "smp:segformer": "mit_b0",
+    "unet": "unet",
+    "attention-unet": "unet",
+    "ulffn": "ulffn",
+}
+OPTIONS = {
+    "chnet": {"width": 8, "hidden": 12},
+    "msnet": {"width": 8},
+    "m2snet": {"width": 8},
+    "ulffn": {"widths": [4, 8, 8, 16]},
+    "clnet": {"widths": [8, 8, 12, 16, 16]},
+    "fcp-net": {"width": 8},
+    "unet": {"widths": [4, 8, 8, 12, 16]},
+    "attention-unet": {"widths": [4, 8, 8, 12, 16]},
+    "deeplabv3plus": {"width": 16},
+}
+BATCH_NORMALISED_POOLING = {
+    *("smp:deeplabv3", "smp:deeplabv3plus", "smp:pan", "smp:upernet"),
+    *("ulffn", "fcp-net", "deeplabv3plus"),
+}
+PLUGGED = ["unet+dsmca+hlf", "smp:unet+fpm", "m2snet+hlf"]
+
+
+def classifies(name):
+    base, plugins = split_name(name)
+    return PLUGINS[plugins[-1]].classifies if plugins else MODELS[base].classifies
 
 
 def tiny(name, classes=2, labels=None, seed=0):
     torch.manual_seed(seed)
-    spec = MODELS[name]
+    base, _ = split_name(name)
     return create_model(
         name,
         classes=classes,
-        labels=(3 if spec.classifies else 0) if labels is None else labels,
-        encoder=TINY.get(name, "resnet10t"),
-        options=OPTIONS.get(name),
+        labels=(3 if classifies(name) else 0) if labels is None else labels,
+        encoder=ENCODERS.get(base, "resnet10t"),
+        options=OPTIONS.get(base),
     )
 
 
-@pytest.fixture(scope="module", params=list(MODELS))
+@pytest.fixture(scope="module", params=[*MODELS, *PLUGGED])
 def name(request):
     return request.param
 
@@ -47,7 +74,7 @@ def test_output_has_the_size_of_the_image_and_repeats_itself(name, model, size):
     assert first.mask.shape == (2, 2, *size)
     assert first.mask.isfinite().all()
     assert torch.equal(first.mask, second.mask)
-    if MODELS[name].classifies:
+    if classifies(name):
         assert first.label.shape == (2, 3)
         assert torch.equal(first.label, second.label)
     else:
@@ -70,6 +97,8 @@ def test_every_parameter_gets_a_gradient_at_an_odd_size(model):
     loss = prediction.mask.square().mean()
     if prediction.label is not None:
         loss = loss + prediction.label.square().mean()
+    if prediction.joint is not None:
+        loss = loss + interaction_loss(prediction.joint, prediction.mask)
     loss.backward()
     without = [key for key, p in model.named_parameters() if p.requires_grad and p.grad is None]
     assert without == []
@@ -119,7 +148,36 @@ def test_activation_layers_give_maps_that_the_output_depends_on(name, model):
         assert gradient.abs().sum() > 0
 
 
+def test_training_branches_can_be_removed_and_change_nothing(model):
+    image = torch.rand(2, 3, 64, 64)
+    slim = copy.deepcopy(model).eval()
+    slim.remove_training_branches()
+    assert set(slim.state_dict()) <= set(model.state_dict())
+    with torch.inference_mode():
+        assert torch.equal(slim(image).mask, model.eval()(image).mask)
+    assert slim.train()(image).joint is None
+
+
+def test_the_two_halves_make_the_whole(name, model):
+    if name == "smp:dpt":
+        with pytest.raises(InputError, match="hands more than feature maps to its decoder"):
+            model.encode(torch.rand(1, 3, 64, 64))
+        return
+    side = -(-model.minimum_size // model.size_multiple) * model.size_multiple
+    image = torch.rand(1, 3, side, side)
+    with torch.inference_mode():
+        maps = model.eval().encode(image)
+        mask = model.decode(maps, (side, side))
+        assert tuple(m.shape[1] for m in maps) == model.feature_channels
+        if not name.endswith("+fpm"):  # whose class branch changes the mask afterwards
+            assert torch.equal(mask, model(image).mask)
+
+
 def test_without_a_class_branch_there_is_no_label(name):
+    if name.endswith(("+hlf", "+fpm")):
+        with pytest.raises(InputError, match="classifies, so it needs class labels, got labels=0"):
+            tiny(name, labels=0)
+        return
     model = tiny(name, classes=1, labels=0).eval()
     with torch.inference_mode():
         prediction = model(torch.rand(1, 3, 64, 64))
@@ -134,20 +192,21 @@ def test_images_without_a_batch_are_refused(model):
         model(torch.rand(3, 8, 8))
 
 
-def test_every_row_is_complete_and_every_option_is_an_argument(name):
-    spec = MODELS[name]
+@pytest.mark.parametrize("spec", [*MODELS.values(), *PLUGINS.values()], ids=[*MODELS, *PLUGINS])
+def test_every_row_is_complete_and_its_defaults_have_the_declared_types(spec):
     assert spec.summary
     assert spec.paper
-    assert spec.segments
-    arguments = inspect.signature(spec.builder).parameters
-    for option, (_, default) in spec.options.items():
-        assert arguments[option].default == default
+    defaults = {option: default for option, (_, default) in spec.options.items()}
+    assert check_options("model", defaults, spec.options) == defaults
 
 
-@pytest.mark.parametrize(("which", "steps"), [("chnet", 30), ("clnet", 25)])
+@pytest.mark.parametrize(
+    ("which", "steps"),
+    [("chnet", 30), ("msnet", 30), ("m2snet", 30), ("ulffn", 40), ("clnet", 25), ("fcp-net", 40)],
+)
 def test_overfits_four_images(which, steps):
     generator = torch.Generator().manual_seed(0)
-    model = tiny(which, classes=1, labels=1 if MODELS[which].classifies else 0).train()
+    model = tiny(which, classes=1, labels=1 if classifies(which) else 0).train()
     row, column = torch.meshgrid(torch.arange(64), torch.arange(64), indexing="ij")
     centre = torch.randint(16, 48, (4, 2, 1, 1), generator=generator)
     mask = ((row - centre[:, 0]).square() + (column - centre[:, 1]).square() < 150).float()[:, None]
@@ -169,7 +228,7 @@ def test_overfits_four_images(which, steps):
         assert ((prediction.label > 0) == label.bool()).all()
 
 
-@pytest.mark.parametrize("which", ["chnet", "clnet", "smp:unet"])
+@pytest.mark.parametrize("which", ["chnet", "m2snet", "ulffn", "clnet", "fcp-net", "smp:unet"])
 def test_mixed_precision_trains(which):
     model = tiny(which, classes=1).train()
     with torch.autocast("cpu", dtype=torch.bfloat16):

@@ -7,6 +7,7 @@ import typer
 
 from delineate import console
 from delineate.checks import InputError
+from delineate.cli.analyse import analyse_app
 from delineate.cli.data import data_app
 from delineate.cli.listing import models, profile, recipes
 from delineate.cli.runs import evaluate, predict, train
@@ -23,6 +24,7 @@ app = typer.Typer(
 for command in (models, recipes, train, evaluate, predict, profile):
     app.command()(command)
 app.add_typer(data_app, name="data")
+app.add_typer(analyse_app, name="analyse")
 
 
 @app.callback(invoke_without_command=True)

@@ -15,6 +15,7 @@ analyse_app = typer.Typer(help="Repeat the papers' analyses: tables and pictures
 
 Out = Annotated[Path, typer.Option("--out", help="Folder to write to.")]
 Run = Annotated[Path, typer.Argument(help="Folder of a finished run.")]
+Masks = Annotated[Path | None, typer.Option(help="Folder with reference masks named as the images.")]
 Images = Annotated[list[Path], typer.Argument(help="Image files and folders of images.")]
 
 
@@ -75,9 +76,7 @@ def activation_maps(
     run: Run,
     images: Images,
     out: Out,
-    masks: Annotated[
-        Path | None, typer.Option(help="Folder with reference masks named as the images.")
-    ] = None,
+    masks: Masks = None,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
@@ -173,15 +172,14 @@ def decoupling(
 
 
 @analyse_app.command()
-def differences(run: Run, images: Images, out: Out, device: Device = "auto") -> None:
+def differences(run: Run, images: Images, out: Out, masks: Masks = None, device: Device = "auto") -> None:
     """Draw the differences between levels that M2SNet finds, as its Fig. 8.
 
     Example: delineate analyse differences runs/m2snet photos/ --out differences
     """
-    from delineate.inference.predict import find_images
     from delineate.study.analyses.differences import write_differences
 
-    write_differences(run, list(find_images(images).values()), out, device=device)
+    write_differences(run, images, out, masks=masks, device=device)
     console.say(f"table and pictures are in {out}")
 
 

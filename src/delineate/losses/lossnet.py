@@ -17,7 +17,9 @@ Exact rewrite (`form="folded"`): all three channels hold the same map x, and VGG
 an offset -sum_c w_c mean_c / std_c. The offset is no plain bias: VGG pads the normalised image with zeros, so
 at the frame only those taps count that lie inside. A second input channel of ones, which the same padding
 surrounds with zeros, carries it: exact everywhere. Resizing is a weighted mean, so it commutes with the
-normalisation and happens on the single map. In both forms the mask's features are computed without a graph.
+normalisation and happens on the single map. It saves maps at the input's size rather than time: the first
+convolution is 0.6 % of VGG's work up to relu4_3. In both forms the mask's features are computed without a
+graph.
 """
 
 import copy

@@ -118,6 +118,9 @@ def average_precision(scores: FloatArray, positive: BoolArray, weights: FloatArr
 
 def _by_score(scores: FloatArray, positive: BoolArray, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Sum the weights of positives and of negatives at each distinct score, ascending: (R, scores) each."""
+    if not len(scores):  # reduceat below cannot sum nothing
+        nothing = np.zeros((len(weights), 0))
+        return nothing, nothing
     order = np.argsort(scores, kind="stable")
     ranked = scores[order]
     first = np.flatnonzero(np.concatenate([[True], ranked[1:] != ranked[:-1]]))

@@ -47,7 +47,7 @@ class ModelInfo(BaseModel):
 
 def build_model(recipe: Recipe) -> SegmentationModel:
     """Create the network that a recipe describes, with its pre-trained weights if it asks for them."""
-    return create_model(
+    model = create_model(
         recipe.model.name,
         classes=mask_channels(recipe.task.classes),
         labels=label_channels(recipe.task.labels),
@@ -55,6 +55,9 @@ def build_model(recipe: Recipe) -> SegmentationModel:
         pretrained=recipe.model.pretrained,
         options=recipe.model.options,
     )
+    if not recipe.loss.interaction:  # a branch that no loss looks at would have no gradient
+        model.remove_training_branches()
+    return model
 
 
 def save_model(folder: Path, model: SegmentationModel, recipe: Recipe) -> ModelInfo:

@@ -313,7 +313,7 @@ def build_fcpnet(
     labels: int,
     encoder: str,
     pretrained: bool | str,
-    output_stride: int = 16,
+    output_stride: Literal[8, 16, 32] = 16,
     width: int = 256,
     interaction: bool = True,
     efe: bool = True,

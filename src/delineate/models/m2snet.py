@@ -20,9 +20,9 @@ Known differences and readings:
   - Table 8, ASPP units: |A - B| passes a pyramid before the convolution. Its form is not given. The reference
     is DeepLabv2, whose four branches at rates 6, 12, 18, 24 are summed; with 64 channels each this gives
     29.17 M parameters and 13.5 GMACs (paper: 29.2 M, 13.8 G).
-  - Table 8, DenseASPP units: rates 3, 6, 12, 18, every convolution 64 wide, gives 29.80 M and 15.4 G (paper:
+  - Table 8, DenseASPP units: rates 3, 6, 12, 18, every convolution 64 wide, gives 29.79 M and 15.4 G (paper:
     29.6 M, 17.5 G). No pyramid that works once on each unit's map can have both of the paper's numbers: the
-    1.9 M weights that it adds, spread over ten units, add at most 5.9 GMACs.
+    1.9 M weights that it adds, spread evenly over ten units, add 5.9 GMACs.
 
 Exact rewrite (`boxes="exact"`, test_m2snet.py::test_exact_boxes_are_the_literal_network): a convolution whose
 weights are all 1 gives the same map in every output channel, so it is computed once, as the box sum of the
@@ -59,9 +59,9 @@ class MultiscaleDifference(nn.Module):
         self.filters = nn.ModuleList(FullOneFilter(width, kernel, boxes) for kernel in (3, 5))
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
-        total = (a - b).abs()
+        total = (a - b).abs_()  # in place wherever no gradient needs the old value
         for f in self.filters:
-            total = total + (f(a) - f(b)).abs()  # Eq. (2), all but its Conv
+            total += (f(a) - f(b)).abs_()  # Eq. (2), all but its Conv
         return total
 
 

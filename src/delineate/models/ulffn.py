@@ -10,6 +10,7 @@ Released code: none found.
     Fig. 4: ASPP                                  layers/aspp.py
     Fig. 5: channel attention (CAM)               ChannelAttention.gate
     section 3.1: fusion, sub-pixel convolution    DecodingUnit.forward
+    (3)-(7)  scores                               metrics/overlap.py
     (8)  cross-entropy                            losses/entropy.py
     (9)  binary cross-entropy                     losses/entropy.py
     (10) weighted cross-entropy                   losses/entropy.py
@@ -220,7 +221,7 @@ class Output(nn.Module):
         pixels = z.unflatten(1, (-1, ratio**2)).flatten(2)  # (B, channels, H * W), in another order than x
         gate = self.cam.gate(*torch.var_mean(pixels, dim=2, correction=0))  # (B, channels)
         scores = (weight * (1 + gate[:, None])) @ pixels + bias[:, None]  # (B, classes, H * W)
-        return F.pixel_shuffle(scores.view(len(z), -1, *z.shape[-2:]), ratio)
+        return F.pixel_shuffle(scores.reshape(z.shape[0], -1, z.shape[2], z.shape[3]), ratio)
 
 
 class ULFFN(SegmentationModel):

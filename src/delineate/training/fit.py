@@ -16,6 +16,7 @@ from delineate.checks import InputError
 from delineate.config import Recipe
 from delineate.data import (
     Augmentation,
+    Cache,
     Case,
     CaseDataModule,
     CheckReport,
@@ -33,6 +34,7 @@ from delineate.models.transfer import start_from
 from delineate.record import RunRecord, describe_environment, now, write_record
 from delineate.training.checkpoints import AtomicCheckpointIO
 from delineate.training.module import Row, TrainingModule
+from delineate.training.pseudo_labels import apply_pseudo_labels, assign_pseudo_labels
 from delineate.training.run import RunFolder, open_run, start_run
 
 
@@ -105,8 +107,9 @@ def train(
             "--ignore-gate."
         )
 
+    labelled, pseudo_labels = _with_pseudo_labels(cases, recipe, folder if resume else None, listener)
     data = CaseDataModule(
-        cases,
+        labelled,
         classes=recipe.task.classes,
         labels=recipe.task.labels,
         ignore_labels=recipe.task.ignore_labels,
@@ -121,17 +124,21 @@ def train(
     model = build_model(recipe)
     start_from(
         model,
-        encoder_from=recipe.model.encoder_from,
-        decoder_from=recipe.model.decoder_from,
+        # The checkpoint of a run that goes on has these weights already.
+        encoder_from=None if resume else recipe.model.encoder_from,
+        decoder_from=None if resume else recipe.model.decoder_from,
         freeze_encoder=recipe.model.freeze_encoder,
     )
     if recipe.training.channels_last:
         model = model.to(memory_format=torch.channels_last)
+    module = TrainingModule(recipe, model, on_epoch=listener.on_epoch)
     if not resume:  # from here on the folder is a run; what was wrong before has left no trace
         start_run(folder, recipe, make_manifest(cases, protocol=protocol, seed=split_seed))
+    if pseudo_labels is not None:
+        with atomic_path(folder.pseudo_labels) as temporary:
+            pseudo_labels.to_csv(temporary, index=False)
     with listener.bar("filling the cache") as update:
         data.fill_cache(update)
-    module = TrainingModule(recipe, model, on_epoch=listener.on_epoch)
     if listener.on_groups is not None:
         listener.on_groups(module.groups)
 
@@ -172,6 +179,23 @@ def train(
     )
     write_record(folder.record, record)
     return record
+
+
+def _with_pseudo_labels(
+    cases: list[Case], recipe: Recipe, resumed: RunFolder | None, listener: Listener
+) -> tuple[list[Case], pd.DataFrame | None]:
+    """Give the cases the labels that the recipe asks to make; returns them and, when new, their table.
+
+    The manifest keeps what the data set says, so that an evaluation never takes them for a reference.
+    """
+    if recipe.task.pseudo_labels is None:
+        return cases, None
+    if resumed is not None and resumed.pseudo_labels.is_file():
+        table = pd.read_csv(resumed.pseudo_labels, dtype=str, keep_default_na=False)
+        return apply_pseudo_labels(cases, table), None
+    cache = Cache() if recipe.data.cache else None
+    with listener.bar("grouping the images") as update:
+        return assign_pseudo_labels(cases, recipe, cache=cache, progress=update)
 
 
 @contextmanager

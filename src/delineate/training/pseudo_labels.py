@@ -221,7 +221,7 @@ def _autoencoder() -> tuple[nn.Sequential, nn.Sequential]:
         down += [nn.Conv2d(before, after, 3, stride=2, padding=1), nn.ReLU()]
     up: list[nn.Module] = [nn.Linear(_CODE, numbers), nn.ReLU(), nn.Unflatten(1, deepest)]
     for before, after in ((64, 32), (32, 16), (16, 3)):
-        up += [nn.Upsample(scale_factor=2), nn.Conv2d(before, after, 3, padding=1), nn.ReLU()]
+        up += [nn.ConvTranspose2d(before, after, 2, stride=2), nn.ReLU()]
     return nn.Sequential(*down, nn.Flatten(), nn.Linear(numbers, _CODE)), nn.Sequential(
         *up[:-1], nn.Sigmoid()
     )

@@ -33,6 +33,11 @@ class RunFolder:
         return self.root / "splits.json"
 
     @property
+    def pseudo_labels(self) -> Path:
+        """Label of each training and validation case, of a run on pseudo-labels."""
+        return self.root / "pseudo_labels.csv"
+
+    @property
     def history(self) -> Path:
         """One row per epoch."""
         return self.root / "history.csv"

@@ -11,6 +11,8 @@ Readings, after the authors' Xception-65 model:
   - With an encoder that has no map at stride 4 the next smaller one is the low-level feature.
 """
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
@@ -98,7 +100,7 @@ def build_deeplabv3plus(
     labels: int,
     encoder: str,
     pretrained: bool | str,
-    output_stride: int = 16,
+    output_stride: Literal[8, 16, 32] = 16,
     width: int = 256,
     dropout: float = 0.1,
 ) -> SegmentationModel:

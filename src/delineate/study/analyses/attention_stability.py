@@ -158,7 +158,9 @@ def draw_stability(path: Path, rows: Sequence[Stability], scales: Sequence[float
     runs = list(dict.fromkeys(row.run for row in rows))
     rates = sorted({row.rate for row in rows})
     bar = 0.8 / len(runs)
-    with sheet(path, width=max(4.2, 1.2 + 0.35 * len(rates) * len(runs)), height=3.2) as figure:
+    with sheet(
+        path, width=max(4.2, 1.2 + 0.35 * len(rates) * len(runs)), height=2.9 + 0.2 * len(runs)
+    ) as figure:
         axes = figure.add_subplot()
         for i, run in enumerate(runs):
             mine = {row.rate: row.msd for row in rows if row.run == run}
@@ -166,7 +168,7 @@ def draw_stability(path: Path, rows: Sequence[Stability], scales: Sequence[float
             heights = [mine[rate] for rate in rates if rate in mine]
             axes.bar(places, heights, width=0.92 * bar, color=SERIES[i % len(SERIES)], label=run)
         axes.set_xticks(range(len(rates)), [f"rate {rate}" for rate in rates])
-        axes.set_ylabel("mean standard deviation of the gates")
+        axes.set_ylabel("mean deviation of the gates")
         axes.set_xlabel(f"EFE branch; scales {', '.join(f'{scale:g}x' for scale in scales)}")
         axes.grid(visible=True, axis="y")
         figure.legend(frameon=False, loc="outside upper left")
