@@ -42,7 +42,8 @@ def test_links_lead_somewhere(page):
 def test_commands_in_the_docs_exist(page):
     """Every `delineate ...` line parses: the command and its options are real."""
     root = typer.main.get_command(app)
-    for block in re.findall(r"```(?:sh|bash)?\n(.*?)```", page.read_text(), re.DOTALL):
+    blocks = re.findall(r"^ *```(\w*)\n(.*?)^ *```", page.read_text(), re.DOTALL | re.MULTILINE)
+    for block in (text for language, text in blocks if language in ("", "sh", "bash")):
         for line in block.splitlines():
             words = shlex.split(line, comments=True)
             if not words or words[0] != "delineate" or "|" in words:

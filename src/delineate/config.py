@@ -138,7 +138,7 @@ class LossTerm(Section):
 
 
 class Loss(Section):
-    """What is minimised: mask terms + label terms + aux_weight * mask terms on auxiliary maps + interaction."""
+    """What is minimised: the sum of all of this."""
 
     mask: tuple[LossTerm, ...]
     """Terms on the mask logits."""
