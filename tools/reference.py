@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from delineate.config import Recipe
 from delineate.losses import LOSSES
 from delineate.metrics import METRICS
-from delineate.models import MODELS
+from delineate.models import MODELS, PLUGINS
 
 FOLDER = Path(__file__).parents[1] / "docs" / "reference"
 NOTE = "<!-- Written by tools/reference.py; change the tables in the package, not this file. -->\n"
@@ -52,9 +52,12 @@ def models() -> str:
         rows.append(
             (f"`{name}`", spec.summary, spec.encoder, "yes" if spec.classifies else "no", options, spec.paper)
         )
-    intro = (
-        "`model.encoder` takes any network of timm that gives feature maps; the column names the default.\n"
-    )
+    for name, row in PLUGINS.items():
+        options = ", ".join(f"`{key}: {default}`" for key, (_, default) in row.options.items())
+        rows.append((f"`+{name}`", row.summary, "", "yes" if row.classifies else "no", options, row.paper))
+    intro = """`model.encoder` takes any network of timm that gives feature maps; the column names the
+default. Rows with a plus sign are plug-ins for any model, as in `unet+dsmca+hlf`; one that classifies comes last.
+"""
     return _page(
         "Models", intro, ("name", "what it is", "encoder", "labels", "options and defaults", "paper"), rows
     )

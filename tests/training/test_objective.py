@@ -76,3 +76,16 @@ def test_several_classes_and_deep_supervision():
         plain(logits, given.mask.long()) + 0.5 * plain(full, given.mask.long()) + plain(label, given.label)
     )
     torch.testing.assert_close(loss.total, expected)
+
+
+def test_interaction_compares_the_joint_map_with_the_mask_and_needs_no_reference(prediction):
+    joint = torch.randn(3, 1, 8, 8, generator=torch.Generator().manual_seed(2)).requires_grad_()
+    recipe = load_recipe("demo", ["loss.interaction=0.1"])
+    given = batch([False] * 3, [-1] * 3)
+    loss = Objective(recipe)(prediction._replace(joint=joint), given)
+    by_hand = 0.1 * (joint.sigmoid() - prediction.mask.sigmoid()).abs().mean()  # FCP-Net, Eqs. (16)-(18)
+    torch.testing.assert_close(loss.total, by_hand)
+    torch.testing.assert_close(loss.interaction, by_hand)
+    loss.total.backward()
+    assert joint.grad.abs().sum() > 0
+    assert Objective(recipe)(prediction, given).interaction == 0  # in evaluation there is no joint map

@@ -12,6 +12,7 @@ from delineate.cli.common import AsJson, Device
 
 if TYPE_CHECKING:  # the commands import what they need, so that --help stays quick
     from delineate.models import ModelSpec
+    from delineate.models.options import OptionTable
 
 
 def models(as_json: AsJson = False) -> None:
@@ -19,16 +20,29 @@ def models(as_json: AsJson = False) -> None:
 
     Example: delineate models
     """
-    from delineate.models import MODELS
+    from delineate.models import MODELS, PLUGINS
 
     if as_json:
-        console.print_json({name: _model_row(spec) for name, spec in MODELS.items()})
+        rows = {name: _model_row(spec) for name, spec in MODELS.items()}
+        plugins = {
+            f"+{name}": {"summary": row.summary, "paper": row.paper, "options": _defaults(row.options)}
+            for name, row in PLUGINS.items()
+        }
+        console.print_json(rows | plugins)
         return
-    rows = [
-        (name, spec.summary, spec.encoder or "", "yes" if spec.classifies else "")
-        for name, spec in MODELS.items()
-    ]
-    console.print_table("", ("model", "what it is", "encoder", "labels"), rows)
+    console.print_table(
+        "",
+        ("model", "what it is", "encoder", "labels"),
+        [
+            (name, spec.summary, spec.encoder, "yes" if spec.classifies else "")
+            for name, spec in MODELS.items()
+        ],
+    )
+    console.print_table(
+        "",
+        ("plug-in", "what it adds to any model, as in unet+dsmca+hlf", "labels"),
+        [(f"+{name}", row.summary, "yes" if row.classifies else "") for name, row in PLUGINS.items()],
+    )
 
 
 def recipes(
@@ -99,11 +113,14 @@ def profile(
 
 
 def _model_row(spec: "ModelSpec") -> dict[str, object]:
-    options = {name: default for name, (_, default) in spec.options.items()}
     return {
         "summary": spec.summary,
         "paper": spec.paper,
         "encoder": spec.encoder,
         "classifies": spec.classifies,
-        "options": options,
+        "options": _defaults(spec.options),
     }
+
+
+def _defaults(options: "OptionTable") -> dict[str, object]:
+    return {name: default for name, (_, default) in options.items()}
