@@ -56,7 +56,8 @@ def models() -> str:
         options = ", ".join(f"`{key}: {default}`" for key, (_, default) in row.options.items())
         rows.append((f"`+{name}`", row.summary, "", "yes" if row.classifies else "no", options, row.paper))
     intro = """`model.encoder` takes any network of timm that gives feature maps; the column names the
-default. Rows with a plus sign are plug-ins for any model, as in `unet+dsmca+hlf`; one that classifies comes last.
+default. Rows with a plus sign are plug-ins for any model, as in `unet+dsmca+hlf`; one that classifies comes
+last.
 """
     return _page(
         "Models", intro, ("name", "what it is", "encoder", "labels", "options and defaults", "paper"), rows
