@@ -10,6 +10,8 @@ FIGURES = [  # model, options, parameters in millions, tolerance, GMACs at 256 x
     ("chnet", {}, 8.8, 0.01, 5.4),  # table 5
     ("msnet", {}, 27.7, 0.01, 9.0),  # M2SNet, table 6
     ("m2snet", {}, 27.7, 0.01, 9.3),  # tables 6 and 8
+    ("m2snet", {"unit": "aspp"}, 29.2, 0.01, 13.8),  # table 8
+    ("m2snet", {"unit": "dense_aspp"}, 29.6, 0.01, 17.5),
     ("unet", {}, 31.03, 0.01, None),  # FCP-Net, table VI
     ("unet+hlf", {}, 31.06, 0.01, None),
     ("unet+fpm", {}, 31.15, 0.01, None),
@@ -21,7 +23,9 @@ FIGURES = [  # model, options, parameters in millions, tolerance, GMACs at 256 x
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "millions", "tolerance", "gmacs"), FIGURES, ids=[row[0] for row in FIGURES]
+    ("name", "options", "millions", "tolerance", "gmacs"),
+    FIGURES,
+    ids=[" ".join([row[0], *row[1].values()]) for row in FIGURES],
 )
 def test_parameters_and_multiply_adds(name, options, millions, tolerance, gmacs):
     labels = int(name == "fcp-net" or name.endswith(("+hlf", "+fpm")))

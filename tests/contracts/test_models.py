@@ -26,7 +26,7 @@ OPTIONS = {
     "m2snet": {"width": 8},
     "ulffn": {"widths": [4, 8, 8, 16]},
     "clnet": {"widths": [8, 8, 12, 16, 16]},
-    "fcp-net": {"width": 8},
+    "fcp-net": {"width": 16},
     "unet": {"widths": [4, 8, 8, 12, 16]},
     "attention-unet": {"widths": [4, 8, 8, 12, 16]},
     "deeplabv3plus": {"width": 16},
@@ -201,10 +201,17 @@ def test_every_row_is_complete_and_its_defaults_have_the_declared_types(spec):
 
 
 @pytest.mark.parametrize(
-    ("which", "steps"),
-    [("chnet", 30), ("msnet", 30), ("m2snet", 30), ("ulffn", 40), ("clnet", 25), ("fcp-net", 40)],
+    ("which", "steps", "rate"),
+    [
+        ("chnet", 30, 3e-3),
+        ("msnet", 30, 3e-3),
+        ("m2snet", 30, 3e-3),
+        ("ulffn", 40, 3e-3),
+        ("clnet", 25, 3e-3),
+        ("fcp-net", 40, 1e-2),
+    ],
 )
-def test_overfits_four_images(which, steps):
+def test_overfits_four_images(which, steps, rate):
     generator = torch.Generator().manual_seed(0)
     model = tiny(which, classes=1, labels=1 if classifies(which) else 0).train()
     row, column = torch.meshgrid(torch.arange(64), torch.arange(64), indexing="ij")
@@ -212,7 +219,7 @@ def test_overfits_four_images(which, steps):
     mask = ((row - centre[:, 0]).square() + (column - centre[:, 1]).square() < 150).float()[:, None]
     label = torch.tensor([[0.0], [1.0], [0.0], [1.0]])
     image = mask * 0.5 + label[:, :, None, None] * 0.3 + torch.rand(4, 3, 64, 64, generator=generator) * 0.2
-    optimiser = torch.optim.Adam(model.parameters(), 3e-3)
+    optimiser = torch.optim.Adam(model.parameters(), rate)
     for _ in range(steps):
         prediction = model(image)
         loss = structure_loss(prediction.mask, mask)

@@ -47,7 +47,7 @@ from delineate.models.baselines.smp import smp_encoder_name
         (
             {"name": "chnet", "labels": 2},
             "Model 'chnet' has no class branch, so labels must be 0, got 2; "
-            "use clnet or any smp: model to classify too.",
+            "use chnet+hlf, clnet, fcp-net or any smp: model to classify too.",
         ),
         ({"name": "chnet", "classes": 0}, "Model 'chnet' needs at least one mask channel, got classes=0."),
         ({"name": "clnet", "labels": -1}, "Model 'clnet' needs labels of at least 0, got labels=-1."),
