@@ -216,11 +216,12 @@ def test_a_killed_study_goes_on_and_a_failure_costs_only_what_needs_it(
     page = (out / "decoupling.md").read_text()
     assert "- `chnet+fcn32s.random`: RuntimeError: CUDA out of memory" in page
 
-    absent = make_folder(tmp_path / "more") / "nothing"
-    with pytest.raises(
-        InputError, match="No run of the study succeeded; the first failed so: The data folder"
-    ):
-        study_decoupling(base, absent, tmp_path / "none", runs=runs, listener=listener)
+    def hopeless(*_arguments, **_options):
+        raise RuntimeError("no disk")
+
+    monkeypatch.setattr(decoupling, "train", hopeless)
+    with pytest.raises(InputError, match="No run of the study succeeded; the first failed so: .*no disk"):
+        study_decoupling(base, root, tmp_path / "none", runs=runs, listener=listener)
     assert failures[-1] == ("chnet+fcn32s.random", "It needs the run chnet, which failed.")
 
 
@@ -229,4 +230,12 @@ def test_a_wrong_call_is_refused_before_anything_is_written(base, tmp_path):
         study_decoupling(base, tmp_path, tmp_path / "out", runs=plan(**PLAN), split="all")
     with pytest.raises(InputError, match="There is no study to resume in .*out; leave out --resume"):
         study_decoupling(base, tmp_path, tmp_path / "out", runs=plan(**PLAN), resume=True)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_split_that_nobody_makes_is_refused_before_the_first_training(base, disc_folder, tmp_path):
+    (disc_folder / "split.csv").unlink()
+    recipe = base.model_copy(update={"data": base.data.model_copy(update={"val_fraction": 0.0})})
+    with pytest.raises(InputError, match=r"scores the split 'val', but .* set data.val_fraction above 0"):
+        study_decoupling(recipe, disc_folder, tmp_path / "out", runs=plan(**PLAN))
     assert not (tmp_path / "out").exists()

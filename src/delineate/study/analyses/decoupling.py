@@ -26,6 +26,7 @@ import torch
 
 from delineate.checks import InputError
 from delineate.config import Recipe
+from delineate.data import index
 from delineate.inference.evaluate import evaluate
 from delineate.models.checkpoint import INFO, build_model, save_model
 from delineate.recipe_io import load_recipe
@@ -100,6 +101,7 @@ def study_decoupling(
     folder, untrained = out.absolute() / "runs", out.absolute() / "untrained"
     recipes = {run.name: recipe_of(run, base, folder, untrained) for run in runs}
     _check_folder(out, folder, recipes, resume=resume)
+    _check_split(root, dataset, base, split)
     if any(run.backbone == UNTRAINED for run in runs):
         _write_untrained(untrained, base, next(run for run in runs if not run.frozen))
 
@@ -124,6 +126,21 @@ def study_decoupling(
         raise InputError(f"No run of the study succeeded; the first failed so: {failed[runs[0].name]}")
     table = write_results(out, base, runs, folder, split=split, failed=failed)
     return StudyResult(table, failed)
+
+
+def _check_split(root: Path, dataset: str, base: Recipe, split: str) -> None:
+    """Refuse before the first training what the last evaluation would miss."""
+    given = {case.split for case in index(root, dataset)}
+    made = {
+        "train": True,
+        "val": base.data.val_fraction > 0,
+        "test": given == {None} and base.data.test_fraction,
+    }
+    if split not in given and not made[split]:
+        raise InputError(
+            f"The study scores the split {split!r}, but {root} has none and the recipe makes none; "
+            f"set data.{split}_fraction above 0, or choose another --split."
+        )
 
 
 def _check_folder(out: Path, folder: Path, recipes: dict[str, Recipe], *, resume: bool) -> None:
