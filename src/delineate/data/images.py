@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 from delineate.checks import InputError
-from delineate.data.case import MaskEncoding
+from delineate.data.case import Case, MaskEncoding
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 """Endings of the supported files, in lower case; the content decides how a file is read."""
@@ -87,17 +87,48 @@ def read_mask(path: Path, encoding: MaskEncoding, *, data: bytes | None = None) 
             )
         return (values > 0).astype(np.uint8)
 
-    known = {encoding.background: 0} | {value: i for i, value in enumerate(encoding.values, start=1)}
+    known = {encoding.background: 0}
+    for i, value in enumerate(encoding.values, start=1):
+        known |= dict.fromkeys((value,) if isinstance(value, int) else value, i)
     if not found <= known.keys():
         raise InputError(
             f"{path} holds the values {_listing(found - known.keys())}, which are neither the background "
-            f"({encoding.background}) nor a class ({_listing(encoding.values)}); add them to classes.csv "
-            "with the columns value,name, or save the mask again."
+            f"({encoding.background}) nor a class ({_listing(known.keys() - {encoding.background})}); add them "
+            "to classes.csv with the columns value,name, or save the mask again."
         )
     table = np.zeros(256, dtype=np.uint8)
     for value, index in known.items():
         table[value] = index
     return table[values]
+
+
+def read_case_image(case: Case, *, data: bytes | None = None) -> NDArray[np.uint8]:
+    """Read the image of a case as `read_image` does, with its slice and window.
+
+    Args:
+        case: the case.
+        data: the image file's bytes when they are already in memory.
+    """
+    return read_image(case.image, data=data)
+
+
+def read_case_mask(case: Case) -> NDArray[np.uint8]:
+    """Read the mask of a case as `read_mask` does: its slice, and the union of its files.
+
+    Raises:
+        InputError: the case has no mask, its files differ in size, or one cannot be read.
+    """
+    if case.mask is None:
+        raise InputError(f"Case {case.id!r} has no mask; take a case that has one.")
+    mask = read_mask(case.mask, case.encoding)
+    for path in case.more_masks:
+        other = read_mask(path, case.encoding)
+        if other.shape != mask.shape:
+            raise InputError(
+                f"{path} and {case.mask} belong to one image but differ in size; export them again."
+            )
+        mask = np.maximum(mask, other)
+    return mask
 
 
 def image_size(path: Path) -> tuple[int, int]:

@@ -1,23 +1,13 @@
 """Readers: one data set layout = one file with `index(root) -> list[Case]`, entered in the table below."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
-from delineate.checks import choose
+from delineate.checks import InputError, choose
 from delineate.data.case import Case
 from delineate.data.readers import folder
+from delineate.data.readers.about import About, Download, Reader, count_faults
 
-
-@dataclass(frozen=True)
-class Reader:
-    """How to index one kind of data set."""
-
-    index: Callable[[Path], list[Case]]
-    """Lists the cases of a data set below its root folder, sorted by id; opens no image."""
-    description: str
-    """One line for `delineate datasets`."""
-
+__all__ = ["READERS", "About", "Download", "Reader", "count_faults", "index"]
 
 READERS: dict[str, Reader] = {
     "folder": Reader(
@@ -27,17 +17,23 @@ READERS: dict[str, Reader] = {
 }
 
 
-def index(root: Path, dataset: str = "folder") -> list[Case]:
+def index(root: Path, dataset: str = "folder", *, partial: bool = False) -> list[Case]:
     """List the cases of a data set.
 
     Args:
         root: folder of the data set.
         dataset: name of the reader, a key of `READERS`.
+        partial: accept a part that holds another number of cases than the publisher's.
 
     Returns:
         The cases, sorted by id.
 
     Raises:
-        InputError: unknown `dataset`, or the folder does not hold what the reader expects.
+        InputError: unknown `dataset`, the folder does not hold what the reader expects, or a part of a
+            published data set is incomplete.
     """
-    return choose("data set", dataset, READERS).index(Path(root))
+    reader = choose("data set", dataset, READERS)
+    cases = reader.index(Path(root))
+    if reader.about is not None and not partial and (faults := count_faults(reader.about, cases)):
+        raise InputError(faults[0])
+    return cases
