@@ -1,4 +1,4 @@
-"""Small copies of the publishers' folder layouts, one file per reader: `READER`, `build(root) -> list[Expected]`."""
+"""Small copies of the publishers' layouts, one file per reader: `READER`, `build(root) -> list[Expected]`."""
 
 from typing import NamedTuple
 
