@@ -152,12 +152,9 @@ def damage_truncated(root):
     path.write_bytes(path.read_bytes()[:300])
 
 
-def damage_alpha(root):
-    Image.new("RGBA", (48, 40), (9, 9, 9, 100)).save(root / "images" / "case02.png")
-
-
-def damage_sixteen_bit(root):
-    Image.fromarray(np.full((40, 48), 40000, np.uint16)).save(root / "images" / "case02.png")
+def damage_colours(root):
+    Image.new("CMYK", (48, 40), (9, 9, 9, 100)).save(root / "images" / "case02.jpg")
+    (root / "images" / "case02.png").unlink()
 
 
 def damage_values(root):
@@ -184,8 +181,7 @@ def damage_empty(root):
         (damage_missing_mask_table, ["labels.csv", "nobody"]),
         (damage_sizes, ["case03.png", "10"]),
         (damage_truncated, ["case02.png"]),
-        (damage_alpha, ["case02.png", "convert('RGB')"]),
-        (damage_sixteen_bit, ["case02.png", "8 bit"]),
+        (damage_colours, ["case02.jpg", "CMYK"]),
         (damage_values, ["case03.png", "37", "classes.csv"]),
         (damage_unknown_mask, ["stranger"]),
         (damage_label_name, ["case03", "ugly", "ignore_labels"]),

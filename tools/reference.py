@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+import reference_datasets
 from delineate.config import Recipe
 from delineate.losses import LOSSES
 from delineate.metrics import METRICS
@@ -22,6 +23,7 @@ def pages() -> dict[str, str]:
         "models.md": models(),
         "losses.md": losses(),
         "recipe.md": recipe(),
+        "datasets.md": reference_datasets.page(),
     }
 
 

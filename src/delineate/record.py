@@ -63,6 +63,8 @@ class RunRecord(_Part):
     data_root: str
     dataset: str
     """Name of the reader."""
+    protocol: str | None = None
+    """How the cases were split; None in records from before it was written down."""
     data_fingerprint: str
     """Hash over the ids and file hashes of all cases, as in splits.json."""
     cases: dict[str, int]
@@ -83,6 +85,8 @@ class RunRecord(_Part):
     """Findings of the data gate before training: {"error": 0, "warning": 2, "info": 1}."""
     gate_overridden: bool
     """True when training went on in spite of errors found by the gate."""
+    gate_accepted: tuple[str, ...] = ()
+    """Codes of those errors."""
     environment: Environment
     evaluations: dict[str, EvaluationRecord] = {}
     """One for each split that was evaluated."""

@@ -1,5 +1,6 @@
 """The plain folder and its tables."""
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -7,6 +8,7 @@ from tiny_data import disc, picture, save, write
 
 from delineate.checks import InputError
 from delineate.data import READERS, MaskEncoding, index
+from delineate.data.images import read_case_mask
 
 
 def test_everything(make_folder):
@@ -89,8 +91,8 @@ def test_faulty_files(make_folder):
     ):
         index(root)
     extra.unlink()
-    extra = write(root / "images" / "a.dcm", "x")
-    with pytest.raises(InputError, match=r"a.dcm has an ending that is not supported; convert it to PNG"):
+    extra = write(root / "images" / "a.webp", "x")
+    with pytest.raises(InputError, match=r"a.webp has an ending that is not supported; convert it to PNG"):
         index(root)
     extra.unlink()
     (root / "images" / "more").mkdir()
@@ -139,6 +141,12 @@ def test_faulty_files(make_folder):
             r"'x' is not a spacing; write millimetres per pixel",
         ),
         ("spacing", "image_id,row_mm,column_mm\na00,1,inf\n", r"'inf' is not a spacing"),
+        ("window", "image_id,low,high\na00,5,5\n", r"window.csv, line 2: 5 to 5 is not a window; write two"),
+        ("window", "image_id,low,high\n*,x,5\n", r"line 2: x to 5 is not a window"),
+        ("window", "image_id,low,high\nzz,0,5\n", r"window.csv, line 2: there is no image 'zz'"),
+        ("classes", "value,name\n>=128,x\n0,background\n", r"a threshold stands alone and names the fore"),
+        ("classes", "value,name\n>128,x\n", r"a threshold stands alone .* such as >=128,lesion"),
+        ("classes", "value,name\n>=0,x\n", r"line 2: '0' is not a threshold; write a whole number 1 to 255"),
         ("classes", "value,name\n256,x\n", r"classes.csv, line 2: '256' is not a mask value"),
         ("classes", "value,name\n-1,x\n", r"'-1' is not a mask value; write a whole number 0 to 255"),
         ("classes", "value,name\n1,x\n01,y\n", r"line 3: the value 1 is named twice"),
@@ -170,11 +178,92 @@ def test_jpeg_masks_cannot_hold_classes(make_folder):
         index(root)
 
 
+def test_threshold_for_masks_that_were_blurred(make_folder):
+    root = make_folder(1, masks=False, classes="value,name\n>=100,lesion\n")
+    save(np.array([[0, 99], [100, 255]], np.uint8), root / "masks" / "a00.png")
+    (case,) = index(root)
+    assert case.encoding == MaskEncoding(("lesion",), threshold=100)
+    np.testing.assert_array_equal(read_case_mask(case), [[0, 0], [1, 1]])
+    (root / "masks" / "a00.png").rename(root / "masks" / "a00.jpg")
+    assert index(root)[0].encoding == case.encoding
+
+
+def test_windows(make_folder):
+    root = make_folder(2, window="image_id,low,high\n*,-1250,250\na01,0,4095\n")
+    assert [case.window for case in index(root)] == [(-1250, 250), (0, 4095)]
+
+
+def volume_of(path, slices, seed=0):
+    nibabel = pytest.importorskip("nibabel", reason="NIfTI needs nibabel")
+    values = np.random.default_rng(seed).integers(0, 2, (6, 5, slices)).astype(np.uint8)
+    image = nibabel.Nifti1Image(values, np.diag([0.5, 0.7, 5, 1]))
+    image.header.set_xyzt_units("mm")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nibabel.save(image, path)
+
+
+def test_volumes_become_one_case_per_slice(make_folder):
+    root = make_folder(
+        1,
+        labels="image_id,label\nv,ill\nv_s001,well\n",
+        split="image_id,split\nv,test\na00,train\n",
+        groups="image_id,patient\nw,p7\n",
+        spacing="image_id,row_mm,column_mm\nw,2,3\n",
+        window="image_id,low,high\n*,0,9\nv,0,1\nv_s002,0,2\n",
+    )
+    volume_of(root / "images" / "v.nii.gz", 3)
+    volume_of(root / "masks" / "v.nii", 3, seed=1)
+    volume_of(root / "images" / "w.nii", 2)
+    volume_of(root / "images" / "flat.nii", 1)
+    cases = {case.id: case for case in index(root)}
+    assert list(cases) == ["a00", "flat", "v_s000", "v_s001", "v_s002", "w_s000", "w_s001"]
+    assert [case.slice for case in cases.values()] == [None, None, 0, 1, 2, 0, 1]
+    assert [case.label for case in cases.values()] == [None, None, "ill", "well", "ill", None, None]
+    assert [case.group for case in cases.values()] == [None, None, "v", "v", "v", "p7", "p7"]
+    assert [case.split for case in cases.values()] == ["train", None, "test", "test", "test", None, None]
+    assert [case.spacing for case in cases.values()] == [None, *[(0.7, 0.5)] * 4, (2, 3), (2, 3)]
+    assert [case.window[1] for case in cases.values()] == [9, 9, 1, 1, 2, 9, 9]
+    masks = [read_case_mask(cases[f"v_s{k:03d}"]) for k in range(3)]
+    stored = np.random.default_rng(1).integers(0, 2, (6, 5, 3))
+    for k in range(3):
+        np.testing.assert_array_equal(masks[k], stored[::-1, ::-1, k].T)
+
+
+def test_more_than_a_thousand_slices_stay_in_order(make_folder):
+    root = make_folder(1)
+    volume_of(root / "images" / "v.nii.gz", 1001)
+    cases = index(root)[1:]
+    assert (cases[2].id, cases[-1].id) == ("v_s0002", "v_s1000")
+    assert [case.slice for case in cases] == list(range(1001))
+
+
+def test_volumes_and_masks_that_do_not_fit(make_folder):
+    root = make_folder(1)
+    volume_of(root / "images" / "v.nii.gz", 3)
+    volume_of(root / "masks" / "v.nii.gz", 2)
+    with pytest.raises(
+        InputError, match=r"masks/v.nii.gz has 2 slices and its image .*v.nii.gz has 3 slices;"
+    ):
+        index(root)
+    (root / "masks" / "v.nii.gz").unlink()
+    save(disc(1), root / "masks" / "v.png")
+    with pytest.raises(InputError, match=r"masks/v.png has 1 slice and its image .*v.nii.gz has 3 slices;"):
+        index(root)
+    (root / "masks" / "v.png").unlink()
+    save(picture(1), root / "images" / "v_s001.png")
+    with pytest.raises(InputError, match=r"v_s001.png has the id of a slice of .*v.nii.gz; rename one"):
+        index(root)
+    (root / "images" / "v_s001.png").unlink()
+    (root / "images" / "v.nii.gz").write_bytes(b"\x1f\x8b damaged")
+    with pytest.raises(InputError, match=r"v.nii.gz cannot be decoded"):
+        index(root)
+
+
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     content=st.binary(max_size=60) | st.text('a0,"\n\r;x \0', max_size=40).map(str.encode),
     header=st.sampled_from([b"", b"image_id,label\n", b"image_id,split\n", b"value,name\n"]),
-    table=st.sampled_from(["labels", "split", "groups", "spacing", "classes"]),
+    table=st.sampled_from(["labels", "split", "groups", "spacing", "window", "classes"]),
 )
 def test_no_table_raises_anything_but_an_input_error(make_folder, content, header, table):
     root = make_folder(1)

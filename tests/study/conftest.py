@@ -12,7 +12,9 @@ from PIL import Image
 from torch import nn
 
 from delineate.data.case import Case, MaskEncoding
+from delineate.data.images import read_case_image
 from delineate.files import write_json
+from delineate.inference.predictor import Picture
 from delineate.metrics import as_json, score_image, summarise
 from delineate.models.prediction import Prediction
 from delineate.recipe_io import dump_recipe, load_recipe
@@ -71,8 +73,12 @@ class FakePredictor:
         small = np.asarray(Image.fromarray(image).resize(self.info.size[::-1]), dtype=np.float32) / 255
         return torch.from_numpy(small).permute(2, 0, 1)[None]
 
-    def __call__(self, image):
-        return self.answers[image.tobytes()]
+    def open(self, case):
+        image = read_case_image(case)
+        return Picture(image, image.shape[:2])
+
+    def __call__(self, case):
+        return self.answers[read_case_image(case).tobytes()]
 
 
 @dataclass

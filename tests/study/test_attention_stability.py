@@ -6,6 +6,7 @@ import torch
 from PIL import Image
 
 from delineate.checks import InputError
+from delineate.data.case import Case
 from delineate.inference.predictor import Predictor
 from delineate.models.checkpoint import ModelInfo
 from delineate.models.fcpnet import build_fcpnet
@@ -48,7 +49,7 @@ def images(tmp_path):
     paths = [tmp_path / f"{i}.png" for i in range(2)]
     for path in paths:
         Image.fromarray(rng.integers(0, 256, (100, 80, 3), dtype=np.uint8)).save(path)
-    return paths
+    return [Case(id=path.stem, image=path) for path in paths]
 
 
 def runs_in_memory(monkeypatch, models):

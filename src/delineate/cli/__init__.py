@@ -9,6 +9,7 @@ from delineate import console
 from delineate.checks import InputError
 from delineate.cli.analyse import analyse_app
 from delineate.cli.data import data_app
+from delineate.cli.datasets import datasets
 from delineate.cli.listing import models, profile, recipes
 from delineate.cli.runs import evaluate, predict, train
 from delineate.version import __version__
@@ -21,7 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for command in (models, recipes, train, evaluate, predict, profile):
+for command in (models, recipes, datasets, train, evaluate, predict, profile):
     app.command()(command)
 app.add_typer(data_app, name="data")
 app.add_typer(analyse_app, name="analyse")

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from delineate import console
-from delineate.cli.common import AsJson, DataRoot, Device, Reader
+from delineate.checks import InputError
+from delineate.cli.common import AsJson, DataRoot, Device, Fold, Folds, ProtocolName, Reader, SplitSeed
 
 if TYPE_CHECKING:  # the commands import what they need, so that --help stays quick
     import numpy as np
@@ -27,22 +28,41 @@ def train(
     ignore_gate: Annotated[
         bool, typer.Option("--ignore-gate", help="Train although the data has errors; the record says so.")
     ] = False,
+    accept: Annotated[
+        list[str] | None,
+        typer.Option(help="Train in spite of this kind of finding, a code; may be given again."),
+    ] = None,
     dataset: Reader = "folder",
+    protocol: ProtocolName = None,
+    fold: Fold = None,
+    folds: Folds = None,
+    split_seed: SplitSeed = 0,
+    split: Annotated[
+        Path | None, typer.Option("--split", help="A split manifest that `delineate data split` wrote.")
+    ] = None,
 ) -> None:
     """Train a model as a recipe says.
 
     Example: delineate train demo --data phantom --set training.epochs=20 --run runs/mine
+    Example: delineate train chnet.busi.paper --data BUSI --dataset busi --protocol busi.4-fold --fold 0
     """
     from delineate.console import TrainingProgress
     from delineate.recipe_io import load_recipe
     from delineate.training.fit import Listener
     from delineate.training.fit import train as fit
+    from delineate.training.splitting import ProtocolChoice
 
+    if protocol is not None and split is not None:
+        raise InputError("--protocol and --split exclude each other; give one of them.")
+    choice = split if protocol is None else ProtocolChoice(protocol, fold, folds, split_seed)
+    if fold is not None and protocol is None:
+        raise InputError("--fold belongs to a protocol; name it with --protocol.")
     chosen = load_recipe(recipe, overrides or ())
     folder = run or Path("runs") / chosen.name
     shown = TrainingProgress(chosen.training.epochs)
     listener = Listener(
         on_gate=lambda report: console.say(f"data gate: {report.to_text().splitlines()[0]}"),
+        on_cache=lambda plan: console.say(f"cache: {plan}") if plan.entries else None,
         on_groups=lambda groups: console.say(
             "optimiser: "
             + ", ".join(f"{g['name']} {g['weights']:,} weights at rate {g['lr']:g}" for g in groups)
@@ -53,7 +73,15 @@ def train(
     )
     console.say(f"training {chosen.name} on {data}, into {folder}")
     record = fit(
-        chosen, data, folder, dataset=dataset, resume=resume, ignore_gate=ignore_gate, listener=listener
+        chosen,
+        data,
+        folder,
+        dataset=dataset,
+        split=choice,
+        resume=resume,
+        ignore_gate=ignore_gate,
+        accept=accept or (),
+        listener=listener,
     )
     console.say(f"done in {record.wall_seconds:.0f} s, epoch {record.selected_epoch} selected: {folder}")
 

@@ -2,30 +2,43 @@
 
 from typing import TYPE_CHECKING, Any
 
-from delineate.data.cache import Cache, estimate
+from delineate.data.cache import Cache, Plan
 from delineate.data.case import Case, MaskEncoding
 from delineate.data.dataset import Batch, CaseDataset, Sample, collate, label_indices
-from delineate.data.images import image_size, read_image, read_mask
-from delineate.data.integrity import CHECKS, CheckReport, Finding, check_cases
+from delineate.data.gate import CHECKS, CheckReport, Finding, check_cases, look_alike_groups
+from delineate.data.images import (
+    case_image_size,
+    image_size,
+    read_case_image,
+    read_case_mask,
+    read_image,
+    read_mask,
+)
 from delineate.data.manifest import (
     ManifestEntry,
     SplitManifest,
     apply_manifest,
+    dropped,
     fingerprint,
+    is_written_for,
     make_manifest,
     read_manifest,
     write_manifest,
 )
-from delineate.data.readers import READERS, Reader, index
+from delineate.data.protocols import PROTOCOLS, Protocol, apply_protocol
+from delineate.data.readers import READERS, About, Reader, index
 from delineate.data.splits import complete_splits, k_folds, split_cases
 from delineate.data.transforms import Augmentation, augment
+from delineate.data.volumes import volume_slices, volume_spacing
 
 if TYPE_CHECKING:
     from delineate.data.module import CaseDataModule, EpochSampler
 
 __all__ = [
     "CHECKS",
+    "PROTOCOLS",
     "READERS",
+    "About",
     "Augmentation",
     "Batch",
     "Cache",
@@ -36,26 +49,36 @@ __all__ = [
     "EpochSampler",
     "Finding",
     "ManifestEntry",
+    "Plan",
+    "Protocol",
     "MaskEncoding",
     "Reader",
     "Sample",
     "SplitManifest",
     "apply_manifest",
+    "apply_protocol",
     "augment",
+    "case_image_size",
     "check_cases",
     "collate",
     "complete_splits",
-    "estimate",
+    "dropped",
     "fingerprint",
     "image_size",
     "index",
+    "is_written_for",
     "k_folds",
     "label_indices",
+    "look_alike_groups",
     "make_manifest",
+    "read_case_image",
+    "read_case_mask",
     "read_image",
     "read_manifest",
     "read_mask",
     "split_cases",
+    "volume_slices",
+    "volume_spacing",
     "write_manifest",
 ]
 

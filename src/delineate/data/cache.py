@@ -1,66 +1,69 @@
 """On-disk cache of decoded and resized images and masks that can never be stale.
 
-An entry's name is the SHA-256 of the source's bytes, the size, the way of decoding and resizing and the
-format version, so a changed source is another entry. Hashing a source at every access would cost as much as
-decoding a small one; its SHA-256 is therefore remembered together with size, mtime, ctime, inode and device,
-and believed only while all of them are unchanged and the file was at rest when it was hashed (as git does
-for its index, see "racy git"): a file changed less than two seconds before may change again without a
-visible sign.
+An entry's name tells everything that its pixels depend on: the SHA-256 of the source files, slice and window,
+the mask's encoding, the size and the format version. A changed source is therefore another entry. Hashing the
+sources at every access is saved by what `FileHashes` remembers about files at rest.
 
-Entries are raw `.npy` files, written beside their place and moved there, so two processes may fill one cache
-and a killed one leaves no half entry. They are read through the operating system's page cache
-(memory-mapped), which keeps them in memory while there is room and never fills it up.
+Several processes may fill one cache: while one decodes a case, it holds a lock on a file that stands for that
+case, and the others pass on to the next case and look again at the end.
 
 Images are resized with Pillow's bilinear filter, which averages over the whole footprint of a target pixel
-when it makes an image smaller; masks take the nearest pixel. JPEG is always decoded in full: Pillow's draft
-mode would be faster, but it changes grey levels, and it is paid for only once.
+when it makes an image smaller; masks take the nearest pixel. Large JPEG images are decoded at a reduced scale
+that is still at least twice the target (see `read_case_image`). Without a cache the same two functions,
+`sized_image` and `sized_mask`, give the same bits.
 """
 
-import json
 import logging
 import os
-import re
 import shutil
 import threading
-import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from hashlib import sha256
+from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from delineate.checks import InputError
-from delineate.data.case import Case, MaskEncoding
-from delineate.data.images import read_image, read_mask
-from delineate.files import atomic_path, sha256_of, write_json
+from delineate.data.case import Case
+from delineate.data.entries import Entries, bytes_on_disk
+from delineate.data.hashes import FileHashes, keeps_changing
+from delineate.data.images import read_case_image, read_case_mask
+from delineate.data.locks import claim
+from delineate.data.volumes import is_volume
 
 Size = tuple[int, int]
 Progress = Callable[[int, int], None]
+_T = TypeVar("_T")
+_R = TypeVar("_R")
 
-FORMAT = 1
-"""Raise it when decoding or resizing changes, so that no old entry is used."""
-RACY_NS = 2_000_000_000
-"""How long a file must be at rest before its stamp is believed: the coarsest file time in use (FAT)."""
 _SPARE_BYTES = 64 * 2**20
-_LEFTOVER_SECONDS = 3600
+_SAVING_SECONDS = 30.0
+_PATIENCE_SECONDS = 60.0  # a process that was stopped while it held a claim must not stop the others
+_CHUNK = 64
+_ATTEMPTS = 5
 _log = logging.getLogger(__name__)
 
 
-class _Stamp(NamedTuple):
-    """What a file's status says, and the SHA-256 it had at that time."""
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What filling a cache takes, at most: files never read before may turn out to be copies of others."""
 
-    size: int
-    mtime_ns: int
-    ctime_ns: int
-    inode: int
-    device: int
-    hashed_ns: int
-    sha256: str
+    bytes: int
+    """Bytes on disk, counted in blocks of 4 KiB."""
+    entries: int
+    """Number of images and masks to decode."""
+    folder: Path
+    """Where the cache lies."""
+
+    def __str__(self) -> str:
+        return f"{self.entries} images and masks, at most {_amount(self.bytes)}, in {self.folder}"
 
 
 def resize_image(image: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
@@ -79,19 +82,35 @@ def resize_mask(mask: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
     return np.array(Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST))
 
 
+def sized_image(case: Case, size: Size, *, data: bytes | None = None) -> NDArray[np.uint8]:
+    """Read and resize the image of a case, (H, W, 3) uint8 RGB at `size` = (height, width).
+
+    Args:
+        case: the case.
+        size: (height, width).
+        data: the image file's bytes when they are already in memory.
+
+    Raises:
+        InputError: the image cannot be read (as `read_case_image`).
+    """
+    return resize_image(read_case_image(case, data=data, reduce_to=size), size)
+
+
+def sized_mask(case: Case, size: Size) -> NDArray[np.uint8]:
+    """Read and resize the mask of a case, (H, W) uint8 class indices at `size` = (height, width).
+
+    Raises:
+        InputError: the case has no mask or it cannot be read (as `read_case_mask`).
+    """
+    return resize_mask(read_case_mask(case), size)
+
+
 def default_folder() -> Path:
     """The folder named by DELINEATE_CACHE, else the user's cache folder (XDG_CACHE_HOME, `~/.cache`)."""
     if named := os.environ.get("DELINEATE_CACHE"):
         return Path(named).expanduser()
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "delineate"
-
-
-def estimate(cases: Sequence[Case], size: Size) -> int:
-    """Bytes on disk that a full cache of these cases takes, counted in blocks of 4 KiB."""
-    height, width = size
-    masks = sum(case.mask is not None for case in cases)
-    return len(cases) * _on_disk(height * width * 3) + masks * _on_disk(height * width)
 
 
 class Cache:
@@ -106,18 +125,9 @@ class Cache:
 
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = default_folder() if folder is None else Path(folder)
-        self._index_path = self.folder / "index.json"
-        self._stamps: dict[str, _Stamp] = {}
-        self._lock = threading.Lock()
         self._check_writable()
-        self._stamps = self._read_index()
-
-    def __getstate__(self) -> dict[str, object]:
-        return {key: value for key, value in self.__dict__.items() if key != "_lock"}  # for worker processes
-
-    def __setstate__(self, state: dict[str, object]) -> None:
-        self.__dict__.update(state)
-        self._lock = threading.Lock()
+        self._entries = Entries(self.folder)
+        self._hashes = FileHashes(self.folder / "index.json")
 
     def digest(self, path: Path) -> str:
         """SHA-256 of a file's bytes, without reading them when the file is surely the same as before.
@@ -125,49 +135,36 @@ class Cache:
         Raises:
             InputError: the file is missing or cannot be read.
         """
-        key = os.path.abspath(path)
-        try:
-            for _ in range(5):
-                before = _status(path)
-                known = self._stamps.get(key)
-                if known is not None and known[:5] == before and known.ctime_ns + RACY_NS <= known.hashed_ns:
-                    return known.sha256
-                hashed_ns = time.time_ns()
-                digest = sha256_of(Path(path))
-                if _status(path) == before:  # else it was written to meanwhile
-                    with self._lock:
-                        self._stamps[key] = _Stamp(*before, hashed_ns, digest)
-                    return digest
-        except OSError as error:
-            raise InputError(f"{path} cannot be read ({error.strerror}); check the path.") from error
-        raise InputError(f"{path} keeps changing while it is read; wait until it is written.")
+        return self._hashes.digest(path)
 
-    def image(self, path: Path, size: Size) -> NDArray[np.uint8]:
-        """Image at `size` = (height, width), (H, W, 3) uint8 RGB, read-only.
+    def image(self, case: Case, size: Size) -> NDArray[np.uint8]:
+        """Image of a case at `size` = (height, width), (H, W, 3) uint8 RGB, read-only.
 
         Raises:
-            InputError: the image cannot be read (as `read_image`) or the entry not written.
+            InputError: the image cannot be read (as `read_case_image`) or the entry not written.
         """
-        found = _load(self._image_entry(self.digest(path), size), (*size, 3))
-        if found is not None:
-            return found
-        # Hash and pixels come from one reading, so an entry cannot hold other bytes than its name says.
-        data = _bytes_of(path)
-        array = resize_image(read_image(path, data=data), size)
-        return _store(self._image_entry(sha256(data).hexdigest(), size), array)
+        return self._image(case, size)[0]
 
-    def mask(self, path: Path, encoding: MaskEncoding, size: Size) -> NDArray[np.uint8]:
-        """Index map at `size` = (height, width), (H, W) uint8, read-only.
+    def mask(self, case: Case, size: Size) -> NDArray[np.uint8]:
+        """Index map of a case at `size` = (height, width), (H, W) uint8, read-only.
 
         Raises:
-            InputError: the mask cannot be read (as `read_mask`) or the entry not written.
+            InputError: there is no mask, it cannot be read (as `read_case_mask`) or the entry not written.
         """
-        found = _load(self._mask_entry(self.digest(path), encoding, size), size)
-        if found is not None:
-            return found
-        data = _bytes_of(path)
-        array = resize_mask(read_mask(path, encoding, data=data), size)
-        return _store(self._mask_entry(sha256(data).hexdigest(), encoding, size), array)
+        return self._mask(case, size)[0]
+
+    def plan(self, cases: Sequence[Case], size: Size, *, workers: int | None = None) -> Plan:
+        """Say what `prepare` has to make, without reading files that were not read before.
+
+        Args:
+            cases: what to decode.
+            size: (height, width).
+            workers: number of threads; None for one per core.
+
+        Raises:
+            InputError: a file is missing.
+        """
+        return self._plan(self._missing(cases, size, workers))
 
     def prepare(
         self,
@@ -176,6 +173,7 @@ class Cache:
         *,
         workers: int | None = None,
         progress: Progress | None = None,
+        on_plan: Callable[[Plan], None] | None = None,
     ) -> int:
         """Make every entry that is missing, in parallel.
 
@@ -186,89 +184,146 @@ class Cache:
             cases: what to decode.
             size: (height, width).
             workers: number of threads; None for one per core.
-            progress: called with (done, total) from the calling thread after each case.
+            progress: called with (done, total) from the calling thread after each case that is made.
+            on_plan: told what is to be made, before anything is.
 
         Returns:
-            Number of cases for which something was decoded.
+            Number of cases for which something was decoded here; other processes may have made more.
 
         Raises:
             InputError: too little disk space, or the first file that cannot be read; what was finished stays.
         """
-        free = shutil.disk_usage(self.folder).free
-        self._sweep()
-        needed = sum(_on_disk(missing) for missing in self._missing_bytes(cases, size, workers))
-        if needed + _SPARE_BYTES > free:
-            raise InputError(
-                f"The cache in {self.folder} needs {_megabytes(needed)} but only {_megabytes(free)} "
-                "are free; free space, set DELINEATE_CACHE to another disk, or set cache: false."
-            )
-        if needed:
-            _log.info(
-                "Caching %d cases at %dx%d: %s in %s", len(cases), *size, _megabytes(needed), self.folder
-            )
+        self._entries.sweep()
+        missing = self._missing(cases, size, workers)
+        plan = self._plan(missing)
+        if not self._fits(plan):
+            missing = self._missing(cases, size, workers, exact=True)  # worth the reading before a refusal
+            plan = self._plan(missing)
+            if not self._fits(plan):
+                free = shutil.disk_usage(self.folder).free
+                raise InputError(
+                    f"The cache in {self.folder} needs {_amount(plan.bytes)} but only {_amount(free)} "
+                    "are free; free space, set DELINEATE_CACHE to another disk, or set cache: false."
+                )
+        if on_plan is not None:
+            on_plan(plan)
+        if plan.entries:
+            _log.info("Caching at %dx%d: %s", *size, plan)
+        wanted = [case for case, shapes in zip(cases, missing, strict=True) if shapes]
+        done = len(cases) - len(wanted)
         built = 0
-        with _pool(workers) as pool:
-            try:
-                for done, made in enumerate(pool.map(lambda case: self._build(case, size), cases), start=1):
-                    built += made
-                    if progress is not None:
-                        progress(done, len(cases))
-            finally:
-                pool.shutdown(cancel_futures=True)
-                self.save_index()
+        try:
+            for made in self._build_all(wanted, size, workers):
+                built += made
+                done += 1
+                if progress is not None:
+                    progress(done, len(cases))
+                self._hashes.save(every=_SAVING_SECONDS)  # so that a kill costs little hashing
+        finally:
+            self._hashes.save()
         return built
 
-    def save_index(self) -> None:
-        """Write what is known about the sources, together with what another process wrote meanwhile."""
-        with self._lock:
-            merged = self._read_index() | self._stamps
-            files = {path: list(stamp) for path, stamp in merged.items()}
-            write_json(self._index_path, {"format": FORMAT, "files": files})
+    def _build_all(self, cases: Sequence[Case], size: Size, workers: int | None) -> Iterator[bool]:
+        """Whether each case was decoded here; those that somebody else is decoding come last."""
+        taken: list[Case] = []
+        first = _in_threads(lambda case: (case, self._build(case, size)), cases, workers)
+        for case, made in first:
+            if made is None:
+                taken.append(case)
+            else:
+                yield made
+        again = _in_threads(lambda case: self._build(case, size, _PATIENCE_SECONDS), taken, workers)
+        yield from (bool(made) for made in again)
 
-    def _build(self, case: Case, size: Size) -> bool:
-        missing = self._missing_of(case, size)
-        if any(missing):
-            self.image(case.image, size)
-            if case.mask is not None:
-                self.mask(case.mask, case.encoding, size)
-        return any(missing)
+    def _build(self, case: Case, size: Size, patience: float | None = None) -> bool | None:
+        """Make the entries of one case: whether any was missing, or None when another process is at it.
 
-    def _missing_bytes(self, cases: Sequence[Case], size: Size, workers: int | None) -> list[int]:
-        with _pool(workers) as pool:
-            missing = pool.map(lambda case: self._missing_of(case, size), cases)
-            return [bytes_ for entry in missing for bytes_ in entry]
+        With `patience` it waits that many seconds for the other and then decodes the case itself: doing it
+        twice is a waste, never a fault.
+        """
+        name = f"{os.path.abspath(case.image)} {case.slice} {size}"
+        lock = self.folder / "locks" / sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:3]
+        with claim(lock, patience=patience or 0.0) as ours:
+            if not ours and patience is None:
+                return None
+            made = self._image(case, size)[1]
+            return self._mask(case, size)[1] or made if case.mask is not None else made
 
-    def _missing_of(self, case: Case, size: Size) -> list[int]:
-        """Bytes of pixels of the entries that a case lacks."""
-        height, width = size
-        missing = []
-        if _load(self._image_entry(self.digest(case.image), size), (*size, 3)) is None:
-            missing.append(height * width * 3)
-        if case.mask is not None:
-            entry = self._mask_entry(self.digest(case.mask), case.encoding, size)
-            if _load(entry, size) is None:
-                missing.append(height * width)
-        return missing
+    def _image(self, case: Case, size: Size) -> tuple[NDArray[np.uint8], bool]:
+        """The image and whether it had to be decoded."""
+        path, shape = case.image, (*size, 3)
+        if case.slice is not None or is_volume(path):  # read once for many slices, so never as bytes here
+            return self._steady(
+                (path,),
+                lambda digests: _image_name(case, digests[0], size),
+                shape,
+                lambda: sized_image(case, size),
+            )
+        known = self._hashes.known(path)
+        if known is not None:
+            found = self._entries.load(_image_name(case, known, size), shape)
+            if found is not None:
+                return found, False
+        # Hash and pixels come from one reading, so an entry cannot hold other bytes than its name says.
+        data, digest = self._hashes.read(path)
+        entry = _image_name(case, digest, size)
+        if digest != known and (found := self._entries.load(entry, shape)) is not None:
+            return found, False
+        return self._entries.store(entry, sized_image(case, size, data=data)), True
 
-    def _image_entry(self, digest: str, size: Size) -> Path:
-        return self._entry(f"image {digest} {size} bilinear")
+    def _mask(self, case: Case, size: Size) -> tuple[NDArray[np.uint8], bool]:
+        """The mask and whether it had to be decoded."""
+        if not case.masks:
+            raise InputError(f"Case {case.id!r} has no mask; take a case that has one.")
+        return self._steady(
+            case.masks, lambda digests: _mask_name(case, digests, size), size, lambda: sized_mask(case, size)
+        )
 
-    def _mask_entry(self, digest: str, encoding: MaskEncoding, size: Size) -> Path:
-        rule = (encoding.values, encoding.background, encoding.threshold)
-        return self._entry(f"mask {digest} {size} nearest {rule}")
+    def _steady(
+        self,
+        paths: Sequence[Path],
+        name: Callable[[Sequence[str]], str],
+        shape: tuple[int, ...],
+        read: Callable[[], NDArray[np.uint8]],
+    ) -> tuple[NDArray[np.uint8], bool]:
+        """An entry made of files that stayed the same while they were read, and whether it had to be made."""
+        for _ in range(_ATTEMPTS):
+            before = [self._hashes.state(path) for path in paths]
+            entry = name([digest for digest, _ in before])
+            if (found := self._entries.load(entry, shape)) is not None:
+                return found, False
+            pixels = read()
+            if [self._hashes.state(path) for path in paths] == before:
+                return self._entries.store(entry, pixels), True
+        raise keeps_changing(paths[0])
 
-    def _entry(self, content: str) -> Path:
-        name = sha256(f"{FORMAT} {content}".encode()).hexdigest()
-        return self.folder / f"v{FORMAT}" / name[:2] / f"{name}.npy"
+    def _missing(
+        self, cases: Sequence[Case], size: Size, workers: int | None, *, exact: bool = False
+    ) -> list[list[tuple[int, ...]]]:
+        """Shapes of the entries that each case lacks; without `exact` also those of files not hashed yet."""
+        digest = self._hashes.digest if exact else self._hashes.known
 
-    def _read_index(self) -> dict[str, _Stamp]:
-        """What the index knows; a damaged one is worth as much as none, it only costs hashing again."""
-        try:
-            content = json.loads(self._index_path.read_text(encoding="utf-8"))
-            files = content["files"] if content["format"] == FORMAT else {}
-            return {path: stamp for path, raw in files.items() if (stamp := _stamp(raw)) is not None}
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
-            return {}
+        def lacking(case: Case) -> list[tuple[int, ...]]:
+            found = digest(case.image)
+            entries = [None if found is None else _image_name(case, found, size)]
+            if case.masks:
+                digests = [name for path in case.masks if (name := digest(path)) is not None]
+                entries.append(_mask_name(case, digests, size) if len(digests) == len(case.masks) else None)
+            return [
+                shape
+                for entry, shape in zip(entries, _shapes(case, size), strict=True)
+                if entry is None or not self._entries.has(entry, shape)
+            ]
+
+        chunks = [cases[start : start + _CHUNK] for start in range(0, len(cases), _CHUNK)]
+        return _flat(_in_threads(lambda chunk: [lacking(case) for case in chunk], chunks, workers))
+
+    def _plan(self, missing: Iterable[Sequence[tuple[int, ...]]]) -> Plan:
+        shapes = _flat(missing)
+        return Plan(sum(map(bytes_on_disk, shapes)), len(shapes), self.folder)
+
+    def _fits(self, plan: Plan) -> bool:
+        return not plan.entries or plan.bytes + _SPARE_BYTES <= shutil.disk_usage(self.folder).free
 
     def _check_writable(self) -> None:
         try:
@@ -282,55 +337,43 @@ class Cache:
                 "set DELINEATE_CACHE to another folder, or switch the cache off with cache: false."
             ) from error
 
-    def _sweep(self) -> None:
-        """Remove temporary files that a killed process left; young ones may belong to a living one."""
-        for path in self.folder.glob(f"v{FORMAT}/*/.*.npy"):
-            with suppress(OSError):
-                if time.time() - path.stat().st_mtime > _LEFTOVER_SECONDS:
-                    path.unlink()
+
+def _image_name(case: Case, digest: str, size: Size) -> str:
+    window = None if case.window is None else tuple(map(float, case.window))
+    return f"image {digest} {case.slice} {window} {size} bilinear"
 
 
-def _load(entry: Path, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
-    """Map an entry into memory; None when it is absent, cut short or of another shape."""
-    try:
-        array = np.load(entry, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        return None
-    return array if array.dtype == np.uint8 and array.shape == shape else None
+def _mask_name(case: Case, digests: Sequence[str], size: Size) -> str:
+    rule = case.encoding
+    meaning = (len(rule.classes), rule.values, rule.background, rule.threshold)
+    return f"mask {' '.join(digests)} {case.slice} {size} nearest {meaning}"
 
 
-def _store(entry: Path, array: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    with atomic_path(entry) as temporary:
-        np.save(temporary, array, allow_pickle=False)
-    array.setflags(write=False)
-    return array
+def _shapes(case: Case, size: Size) -> list[tuple[int, ...]]:
+    """Shapes of the entries of a case: the image and, when there is one, the mask."""
+    return [(*size, 3)] if case.mask is None else [(*size, 3), size]
 
 
-def _bytes_of(path: Path) -> bytes:
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}); check the path.") from error
+def _in_threads(function: Callable[[_T], _R], items: Iterable[_T], workers: int | None) -> Iterator[_R]:
+    """Results in order; a few tasks per thread wait at any time, whatever the number of items."""
+    count = max(1, os.cpu_count() or 1) if workers is None else max(1, workers)
+    waiting: deque[Future[_R]] = deque()
+    with ThreadPoolExecutor(count) as pool:
+        try:
+            for item in items:
+                waiting.append(pool.submit(function, item))
+                if len(waiting) >= 4 * count:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
-def _status(path: Path) -> tuple[int, int, int, int, int]:
-    status = os.stat(path)
-    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev
+def _flat(nested: Iterable[Iterable[_T]]) -> list[_T]:
+    return list(chain.from_iterable(nested))
 
 
-def _stamp(raw: object) -> _Stamp | None:
-    if not isinstance(raw, list) or len(raw) != 7 or not all(type(number) is int for number in raw[:6]):
-        return None
-    return _Stamp(*raw) if isinstance(raw[6], str) and re.fullmatch("[0-9a-f]{64}", raw[6]) else None
-
-
-def _pool(workers: int | None) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(max(1, os.cpu_count() or 1) if workers is None else max(1, workers))
-
-
-def _on_disk(bytes_: int) -> int:
-    return -(-(bytes_ + 128) // 4096) * 4096  # 128 bytes of .npy header
-
-
-def _megabytes(bytes_: int) -> str:
-    return f"{bytes_ / 2**20:.0f} MiB"
+def _amount(bytes_: int) -> str:
+    """Rounded up, so that little is not nothing."""
+    return f"{-(-bytes_ // 2**20)} MiB" if bytes_ < 10 * 2**30 else f"{-(-bytes_ // 2**30)} GiB"

@@ -11,9 +11,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from delineate.checks import InputError
-from delineate.data.cache import Cache, Size, resize_image, resize_mask
+from delineate.data.cache import Cache, Size, sized_image, sized_mask
 from delineate.data.case import Case
-from delineate.data.images import read_image, read_mask
 from delineate.data.transforms import Augmentation, augment
 
 MISSING_LABEL = -1
@@ -113,14 +112,11 @@ class CaseDataset(Dataset[Sample]):
         return Sample(image, mask, has_mask, self._labels[index], index)
 
     def _read(self, case: Case) -> tuple[np.ndarray, np.ndarray | None]:
-        wanted = case.mask if self.classes else None
+        with_mask = case.mask is not None and bool(self.classes)
         if self.cache is not None:
-            image = self.cache.image(case.image, self.size)
-            return image, None if wanted is None else self.cache.mask(wanted, case.encoding, self.size)
-        image = read_image(case.image)
-        if wanted is None:
-            return resize_image(image, self.size), None
-        return resize_image(image, self.size), resize_mask(read_mask(wanted, case.encoding), self.size)
+            image = self.cache.image(case, self.size)
+            return image, self.cache.mask(case, self.size) if with_mask else None
+        return sized_image(case, self.size), sized_mask(case, self.size) if with_mask else None
 
 
 def collate(samples: Sequence[Sample]) -> Batch:

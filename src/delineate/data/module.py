@@ -1,7 +1,7 @@
 """The Lightning data module: loaders that give the same batches whatever the workers, and after a resume."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import DataLoader, Sampler
 
 from delineate.checks import InputError
-from delineate.data.cache import Cache, Progress, Size
+from delineate.data.cache import Cache, Plan, Progress, Size
 from delineate.data.case import Case
 from delineate.data.dataset import Batch, CaseDataset, collate
 from delineate.data.splits import SPLITS
@@ -141,15 +141,18 @@ class CaseDataModule(lightning.LightningDataModule):
         """Fill the cache, once; Lightning calls this before anything is loaded."""
         self.fill_cache()
 
-    def fill_cache(self, progress: Progress | None = None) -> None:
+    def fill_cache(
+        self, progress: Progress | None = None, *, on_plan: Callable[[Plan], None] | None = None
+    ) -> None:
         """Decode and resize what the cache does not hold yet.
 
         Args:
             progress: called with (done, total).
+            on_plan: told what will be written, before it is.
         """
         if self._cache is not None and not self._prepared:
             cases = [case for dataset in self.datasets.values() for case in dataset.cases]
-            self._cache.prepare(cases, self.size, progress=progress)
+            self._cache.prepare(cases, self.size, progress=progress, on_plan=on_plan)
         self._prepared = True
 
     def set_epoch(self, epoch: int) -> None:

@@ -21,11 +21,11 @@ from delineate.data import (
     apply_manifest,
     fingerprint,
     index,
+    is_written_for,
     label_indices,
     make_manifest,
-    read_image,
+    read_case_mask,
     read_manifest,
-    read_mask,
 )
 from delineate.files import atomic_path, write_json
 from delineate.inference.predictor import Predictor, device_name, native_probability
@@ -145,8 +145,8 @@ def _cases(
     folder = root or Path(record.data_root)
     if not folder.is_dir():
         raise InputError(f"The data folder {folder} is missing; give its present place with --data.")
-    cases = index(folder, dataset or record.dataset)
-    own = {entry.id for entry in manifest.entries} == {case.id for case in cases}
+    cases = index(folder, dataset or record.dataset, partial=record.gate_overridden)
+    own = is_written_for(manifest, cases)
     if own:
         cases, name, data = apply_manifest(cases, manifest), split, fingerprint(manifest)
     else:
@@ -206,13 +206,13 @@ def _score_all(
 def _jobs(predictor: Predictor, cases: Sequence[Case], options: Evaluation) -> Iterator[_Job]:
     for start in range(0, len(cases), BATCH):
         part = cases[start : start + BATCH]
-        images = [read_image(case.image) for case in part]
-        prediction = predictor.forward(images)
+        pictures = [predictor.open(case) for case in part]
+        prediction = predictor.forward([picture.pixels for picture in pictures])
         labels = None if prediction.label is None else label_probability(prediction.label).numpy()
-        for i, (case, image) in enumerate(zip(part, images, strict=True)):
+        for i, (case, picture) in enumerate(zip(part, pictures, strict=True)):
             yield _Job(
                 case=case,
-                size=image.shape[:2],
+                size=picture.size,
                 logits=None if prediction.mask is None else prediction.mask[i : i + 1].numpy(),
                 label={}
                 if labels is None
@@ -226,7 +226,7 @@ def _score(job: _Job) -> Row:
     row: Row = {f"label_probability[{name}]": value for name, value in job.label.items()}
     if job.logits is None or job.case.mask is None:
         return row
-    reference = read_mask(job.case.mask, job.case.encoding)
+    reference = read_case_mask(job.case)
     if reference.shape != job.size:
         raise InputError(
             f"{job.case.mask} has {[*reference.shape]} pixels, its image {[*job.size]}; give both one size."

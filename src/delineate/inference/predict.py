@@ -10,7 +10,9 @@ import numpy as np
 from PIL import Image
 
 from delineate.checks import InputError
-from delineate.data.images import ENDINGS, read_image
+from delineate.data.case import Case
+from delineate.data.images import ENDINGS, read_case_image
+from delineate.data.volumes import is_volume, slice_ids, volume_slices
 from delineate.files import atomic_path, write_text
 from delineate.inference.predictor import ImagePrediction, Predictor
 
@@ -37,20 +39,21 @@ class PredictReport:
     """File -> why it was left out."""
 
 
-def find_images(sources: Sequence[Path]) -> dict[str, Path]:
+def find_images(sources: Sequence[Path]) -> dict[str, Case]:
     """List the image files that are named directly or lie in the named folders (not below them).
 
     Returns:
-        Id (file name without ending) -> file, in the order given, folders sorted.
+        Id -> case, in the order given, folders sorted. The id is the file name without its ending; each slice
+        of a volume is a case of its own, `<id>_s000` and so on.
 
     Raises:
         InputError: a path does not exist, a folder holds no image, or two files would get one id.
     """
-    found: dict[str, Path] = {}
+    found: dict[str, Case] = {}
     for source in sources:
         if source.is_dir():
             files = sorted(
-                f for f in source.iterdir() if f.suffix.lower() in ENDINGS and not f.name.startswith(".")
+                f for f in source.iterdir() if f.name.lower().endswith(ENDINGS) and not f.name.startswith(".")
             )
             if not files:
                 raise InputError(f"The folder {source} holds no image ({', '.join(ENDINGS)}).")
@@ -59,12 +62,24 @@ def find_images(sources: Sequence[Path]) -> dict[str, Path]:
         else:
             raise InputError(f"{source} does not exist.")
         for file in files:
-            other = found.setdefault(file.stem, file)
-            if other != file:
-                raise InputError(
-                    f"{other} and {file} would both be written as {file.stem!r}; rename one of them."
-                )
+            for case in _cases_of(file):
+                other = found.setdefault(case.id, case)
+                if other != case:
+                    raise InputError(
+                        f"{other.image} and {file} would both be written as {case.id!r}; rename one of them."
+                    )
     return found
+
+
+def _cases_of(file: Path) -> list[Case]:
+    """The pictures in a file; of one whose header is damaged a single one, to be reported when it is read."""
+    ending = max((e for e in ENDINGS if file.name.lower().endswith(e)), key=len, default=file.suffix)
+    name = file.name.removesuffix(file.name[len(file.name) - len(ending) :])
+    try:
+        slices = volume_slices(file) if is_volume(file) else 1
+    except InputError:
+        slices = 1
+    return [Case(id=case_id, image=file, slice=position) for case_id, position in slice_ids(name, slices)]
 
 
 def predict_files(
@@ -97,17 +112,18 @@ def predict_files(
         raise InputError(f"{out} already holds predictions; choose another --out or give --overwrite.")
     report = PredictReport()
     rows: list[dict[str, object]] = []
-    for done, (name, file) in enumerate(images.items(), 1):
+    for done, (name, case) in enumerate(images.items(), 1):
         try:
-            image = read_image(file)
+            case = predictor.with_window(case)
+            image = read_case_image(case)
+            prediction = predictor(case)
         except InputError as error:
-            report.failed[str(file)] = str(error)
+            report.failed[str(case.image)] = str(error)
         else:
-            prediction = predictor(image)
             _write_pictures(name, image, prediction, out)
             if extra is not None:
                 extra(name, image, prediction, out)
-            rows.append(_row(name, file, image, prediction, predictor))
+            rows.append(_row(name, case.image, image, prediction, predictor))
             report.written.append(name)
         if progress is not None:
             progress(done, len(images))

@@ -1,17 +1,18 @@
 """From an image file to a mask, its probability and a label."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from delineate.checks import InputError
-from delineate.data import read_image
 from delineate.data.cache import resize_image
+from delineate.data.case import Case
+from delineate.data.images import case_image_size, is_deep, read_case_image
 from delineate.layers.normalise import Normalise
 from delineate.models.checkpoint import ModelInfo, load_model
 from delineate.models.prediction import Prediction, label_probability
@@ -27,6 +28,19 @@ class ImagePrediction:
     """float32, (H, W) for one class, (classes + 1, H, W) that sum to 1 for several."""
     label: dict[str, float] | None
     """Probability of each label, summing to 1; None for a model that only segments."""
+
+
+Source = str | Path | Case | np.ndarray
+"""What a predictor takes: a file, a case (a slice of a volume, a window), or uint8 RGB (H, W, 3)."""
+
+
+class Picture(NamedTuple):
+    """An image on its way to the network."""
+
+    pixels: np.ndarray
+    """uint8 RGB (h, w, 3); of a large JPEG decoded at a reduced scale, as in training."""
+    size: tuple[int, int]
+    """Height and width of the image itself, which the prediction gets."""
 
 
 class Predictor:
@@ -58,29 +72,55 @@ class Predictor:
         """
         return cls(*load_model(run), device=device)
 
-    def __call__(self, image: str | Path | np.ndarray) -> ImagePrediction:
+    def __call__(self, image: Source) -> ImagePrediction:
         """Predict one image.
 
         Args:
-            image: a file, or uint8 RGB (H, W, 3).
+            image: a file, a case, or uint8 RGB (H, W, 3). A file of more than 8 bits is read with the window
+                of the training data, when that had one.
 
         Raises:
             InputError: the file cannot be read, or the array is of another kind.
         """
         return next(self.predict([image]))
 
-    def predict(
-        self, images: Iterable[str | Path | np.ndarray], batch_size: int = 8
-    ) -> Iterator[ImagePrediction]:
+    def predict(self, images: Iterable[Source | Picture], batch_size: int = 8) -> Iterator[ImagePrediction]:
         """Predict images in batches, lazily and in order; arguments and errors as in `__call__`."""
-        batch: list[np.ndarray] = []
+        batch: list[Picture] = []
         for image in images:
-            batch.append(_as_array(image))
+            batch.append(image if isinstance(image, Picture) else self.open(image))
             if len(batch) == batch_size:
                 yield from self._predict_batch(batch)
                 batch = []
         if batch:
             yield from self._predict_batch(batch)
+
+    def open(self, image: Source) -> Picture:
+        """Read an image as training read it; arguments and errors as in `__call__`."""
+        if isinstance(image, np.ndarray):
+            if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+                raise InputError(
+                    f"An image array must be uint8 RGB (H, W, 3), got {image.dtype} {image.shape}."
+                )
+            return Picture(image, (image.shape[0], image.shape[1]))
+        if not isinstance(image, Case):
+            image = Case(id=Path(image).stem, image=Path(image))
+        image = self.with_window(image)
+        return Picture(read_case_image(image, reduce_to=self.info.size), case_image_size(image))
+
+    def with_window(self, case: Case) -> Case:
+        """Give a case the window of the training images, when it has none of its own and they had one.
+
+        An 8-bit picture gets it only if it lies between 0 and 255: it has no Hounsfield units to cut.
+
+        Raises:
+            InputError: the file is missing or damaged.
+        """
+        window = self.info.window
+        if case.window is not None or window is None:
+            return case
+        suits = 0 <= window[0] < window[1] <= 255 or is_deep(case.image)
+        return replace(case, window=window) if suits else case
 
     def choose_label(self, probability: dict[str, float]) -> str:
         """Return the label found: of two the second if above the threshold, of more the likeliest."""
@@ -106,13 +146,13 @@ class Predictor:
             label=None if prediction.label is None else prediction.label.float().cpu(),
         )
 
-    def _predict_batch(self, images: Sequence[np.ndarray]) -> Iterator[ImagePrediction]:
-        prediction = self.forward(images)
+    def _predict_batch(self, images: Sequence[Picture]) -> Iterator[ImagePrediction]:
+        prediction = self.forward([image.pixels for image in images])
         labels = None if prediction.label is None else label_probability(prediction.label)
         for i, image in enumerate(images):
             mask = probability = None
             if prediction.mask is not None:
-                probability = native_probability(prediction.mask[i : i + 1], image.shape[:2])
+                probability = native_probability(prediction.mask[i : i + 1], image.size)
                 mask = decide(probability, self.info.threshold)
             label = None
             if labels is not None:
@@ -164,11 +204,3 @@ def choose_device(name: str) -> torch.device:
 def device_name(device: torch.device) -> str:
     """Return "cpu" or the name of the GPU, for run records."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-
-
-def _as_array(image: str | Path | np.ndarray) -> np.ndarray:
-    if not isinstance(image, np.ndarray):
-        return read_image(Path(image))
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
-        raise InputError(f"An image array must be uint8 RGB (H, W, 3), got {image.dtype} {image.shape}.")
-    return image

@@ -37,6 +37,8 @@ class ModelInfo(BaseModel):
     normalisation: Literal["imagenet", "unit", "half"]
     threshold: float
     """Probability above which a pixel or the positive label counts as found."""
+    window: tuple[float, float] | None = None
+    """Grey values that became 0 and 255 in all training images, when a window was stated for them."""
     recipe: str
     recipe_sha256: str
     weights_sha256: str
@@ -60,10 +62,12 @@ def build_model(recipe: Recipe) -> SegmentationModel:
     return model
 
 
-def save_model(folder: Path, model: SegmentationModel, recipe: Recipe) -> ModelInfo:
+def save_model(
+    folder: Path, model: SegmentationModel, recipe: Recipe, *, window: tuple[float, float] | None = None
+) -> ModelInfo:
     """Write `model.safetensors` and `model.json` into `folder`, each atomically, the weights first.
 
-    What exists only in training is removed from `model` first.
+    What exists only in training is removed from `model` first. `window` is the training images' own.
     """
     model.remove_training_branches()
     state = {
@@ -81,6 +85,7 @@ def save_model(folder: Path, model: SegmentationModel, recipe: Recipe) -> ModelI
         size=recipe.data.size,
         normalisation=recipe.data.normalisation,
         threshold=recipe.evaluation.threshold,
+        window=window,
         recipe=recipe.name,
         recipe_sha256=recipe.sha256(),
         weights_sha256=sha256_of(folder / WEIGHTS),

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from delineate.data.case import Case
-from delineate.data.images import read_image, read_mask
+from delineate.data.images import read_case_image, read_case_mask
 from delineate.explain.activation import Method, Target, activation_map
 from delineate.study.pictures import LONGEST, activation_svg, fitted_size, outline, overlay_svg, thumbnail
 
@@ -168,14 +168,14 @@ def with_decisions(table: pd.DataFrame, labels: Sequence[str], threshold: float)
 
 
 def _overlay(row: pd.Series, case: Case, predictor: "Predictor") -> View:
-    image = read_image(case.image)
-    outlines = _outlines(image, case, predictor(image))
+    image = read_case_image(case)
+    outlines = _outlines(image, case, predictor(case))
     title = f"{case.id}: outlines of reference and prediction"
     return _view(row, case, [Panel(overlay_svg(thumbnail(image), outlines, title))])
 
 
 def _activation(row: pd.Series, case: Case, predictor: "Predictor", method: Method) -> View:
-    image = read_image(case.image)
+    image = read_case_image(case)
     small = thumbnail(image, _ACTIVATION_SIDE)
     outlines = {"reference": _reference(case, small)}
     labels = predictor.info.labels
@@ -185,7 +185,7 @@ def _activation(row: pd.Series, case: Case, predictor: "Predictor", method: Meth
             if isinstance(name, str) and not any(name == shown.split(": ")[-1] for shown in targets):
                 targets[f"{kind}: {name}"] = ("label", labels.index(name))
     else:
-        mask = predictor(image).mask
+        mask = predictor(case).mask
         areas = np.bincount(mask.ravel(), minlength=2)[1:] if mask is not None else np.zeros(1)
         largest = int(areas.argmax())  # the first class when nothing is found
         targets[f"mask: {predictor.info.classes[largest]}"] = ("mask", largest + 1)
@@ -194,7 +194,7 @@ def _activation(row: pd.Series, case: Case, predictor: "Predictor", method: Meth
     for note, (target, index) in targets.items():
         values = activation_map(
             predictor.model,
-            predictor.prepare(image),
+            predictor.prepare(predictor.open(case).pixels),
             method=method,
             target=target,
             index=index,
@@ -233,4 +233,4 @@ def _outlines(image: NDArray[np.uint8], case: Case, prediction: "ImagePrediction
 def _reference(case: Case, picture: NDArray[np.uint8]) -> str:
     if case.mask is None:
         return ""
-    return outline(read_mask(case.mask, case.encoding), (picture.shape[0], picture.shape[1]))
+    return outline(read_case_mask(case), (picture.shape[0], picture.shape[1]))

@@ -1,7 +1,7 @@
 """Train a model as a recipe says: data in, run folder out; resumable to the same bits."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,14 +15,16 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from delineate.checks import InputError
 from delineate.config import Recipe
 from delineate.data import (
+    READERS,
     Augmentation,
     Cache,
     Case,
     CaseDataModule,
     CheckReport,
+    Plan,
     apply_manifest,
     check_cases,
-    complete_splits,
+    dropped,
     fingerprint,
     index,
     make_manifest,
@@ -36,6 +38,7 @@ from delineate.training.checkpoints import AtomicCheckpointIO
 from delineate.training.module import Row, TrainingModule
 from delineate.training.pseudo_labels import apply_pseudo_labels, assign_pseudo_labels
 from delineate.training.run import RunFolder, open_run, start_run
+from delineate.training.splitting import ProtocolChoice, split_for_training
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,8 @@ class Listener:
     """Opens a progress bar of a title; the function it gives is called with (done, all)."""
     on_gate: Callable[[CheckReport], None] | None = None
     """The findings of the data gate, before training."""
+    on_cache: Callable[[Plan], None] | None = None
+    """What the cache is about to write, before it does."""
     on_groups: Callable[[list[dict[str, object]]], None] | None = None
     """The optimiser's groups: name, rate and number of weights."""
     on_epoch: Callable[[Row], None] | None = None
@@ -64,8 +69,10 @@ def train(
     run: Path,
     *,
     dataset: str = "folder",
+    split: ProtocolChoice | Path | None = None,
     resume: bool = False,
     ignore_gate: bool = False,
+    accept: Collection[str] = (),
     listener: Listener | None = None,
 ) -> RunRecord:
     """Train from a data set into a run folder.
@@ -78,8 +85,12 @@ def train(
         root: folder of the data set.
         run: folder to write; new, empty, or with `resume` an unfinished run.
         dataset: name of the reader.
+        split: a protocol, or a manifest file that fixes one; None for the data set's own split, completed
+            as the recipe says. A run that is resumed keeps its split.
         resume: continue the run in `run`.
-        ignore_gate: train in spite of errors in the data; the record says so.
+        ignore_gate: train in spite of any errors in the data, or on an incomplete data set.
+        accept: codes of findings, such as "group-in-two-splits", to train in spite of; the record names the
+            codes of all errors that were passed over.
         listener: told about progress.
 
     Raises:
@@ -91,20 +102,23 @@ def train(
     folder = open_run(run, recipe, resume=resume)
     started, clock = now(), time.monotonic()
 
-    found = index(root, dataset)
+    found = index(root, dataset, partial=True)  # the gate counts what is there
     if resume:
-        cases = apply_manifest(found, read_manifest(folder.splits))
+        manifest = read_manifest(folder.splits)
+        cases = apply_manifest(found, manifest)
     else:
-        cases, protocol, split_seed = _split(found, recipe)
+        chosen = split_for_training(found, recipe, split)
+        cases = chosen.cases
     with listener.bar("checking the data") as update:
-        report = check_cases(cases, progress=update)
+        report = check_cases(cases, about=READERS[dataset].about, whole=found, progress=update)
     if listener.on_gate is not None:
         listener.on_gate(report)
-    if report.errors and not ignore_gate:
+    errors = [error for error in report.errors if error.code not in accept]
+    if errors and not ignore_gate:
         raise InputError(
-            f"The data gate found {len(report.errors)} error(s) in {root}, the first: "
-            f"{report.errors[0].message} `delineate data check` lists all; mend them, or train anyway with "
-            "--ignore-gate."
+            f"The data gate found {len(errors)} error(s) in {root}, the first: {errors[0].message} "
+            f"`delineate data check` lists all; mend them, or train anyway with --accept {errors[0].code} "
+            "or --ignore-gate."
         )
 
     labelled, pseudo_labels = _with_pseudo_labels(cases, recipe, folder if resume else None, listener)
@@ -133,12 +147,15 @@ def train(
         model = model.to(memory_format=torch.channels_last)
     module = TrainingModule(recipe, model, on_epoch=listener.on_epoch)
     if not resume:  # from here on the folder is a run; what was wrong before has left no trace
-        start_run(folder, recipe, make_manifest(cases, protocol=protocol, seed=split_seed))
+        manifest = make_manifest(
+            cases, protocol=chosen.protocol, seed=chosen.seed, dropped=dropped(found, cases)
+        )
+        start_run(folder, recipe, manifest)
     if pseudo_labels is not None:
         with atomic_path(folder.pseudo_labels) as temporary:
             pseudo_labels.to_csv(temporary, index=False)
     with listener.bar("filling the cache") as update:
-        data.fill_cache(update)
+        data.fill_cache(update, on_plan=listener.on_cache)
     if listener.on_groups is not None:
         listener.on_groups(module.groups)
 
@@ -156,13 +173,14 @@ def train(
         raise KeyboardInterrupt
 
     selected = _load_selected(module, recipe, folder)
-    save_model(folder.root, module.model, recipe)
+    save_model(folder.root, module.model, recipe, window=_common_window(cases))
     record = RunRecord(
         recipe=recipe.name,
         recipe_sha256=recipe.sha256(),
         data_root=str(root.absolute()),
         dataset=dataset,
-        data_fingerprint=fingerprint(read_manifest(folder.splits)),
+        protocol=manifest.protocol,
+        data_fingerprint=fingerprint(manifest),
         cases={split: sum(case.split == split for case in cases) for split in ("train", "val", "test")},
         seed=recipe.training.seed,
         started=clockwork.started or started,
@@ -175,6 +193,7 @@ def train(
             level: sum(f.level == level for f in report.findings) for level in ("error", "warning", "info")
         },
         gate_overridden=bool(report.errors),
+        gate_accepted=tuple(sorted({error.code for error in report.errors})),
         environment=describe_environment(_device_name(trainer)),
     )
     write_record(folder.record, record)
@@ -211,37 +230,6 @@ def _repeatable(deterministic: bool) -> Iterator[None]:
     finally:
         settings.fill_uninitialized_memory = fill
         torch.use_deterministic_algorithms(before)
-
-
-def _split(cases: list[Case], recipe: Recipe) -> tuple[list[Case], str, int | None]:
-    """Give every case its split; returns the cases, the protocol's name, and the seed if one was used."""
-    data = recipe.data
-    kept = 1 - data.test_fraction
-    fractions = {
-        "train": kept * (1 - data.val_fraction),
-        "val": kept * data.val_fraction,
-        "test": data.test_fraction,
-    }
-    fractions = {split: share for split, share in fractions.items() if share > 0}
-    seed = recipe.training.seed
-    done = complete_splits(cases, seed=seed, val_fraction=data.val_fraction, fractions=fractions)
-    if not _has(done, "train"):
-        raise InputError("The data set has no training case; check split.csv.")
-    if not _has(done, "val") and (recipe.training.select == "best" or recipe.training.patience):
-        raise InputError(
-            "training.select best and training.patience need a validation split, and the data set has none; "
-            "set data.val_fraction above 0, or select to last and patience to 0."
-        )
-    if done == cases:
-        protocol, used = "as the data set gives it", None
-    elif any(case.split for case in cases):
-        protocol, used = f"validation: {data.val_fraction:.0%} of the data set's training split", seed
-    else:
-        protocol, used = (
-            "stratified by label, grouped, " + "/".join(f"{f:.0%}" for f in fractions.values()),
-            seed,
-        )
-    return done, protocol, used
 
 
 def _trainer(
@@ -293,6 +281,12 @@ def _load_selected(module: TrainingModule, recipe: Recipe, folder: RunFolder) ->
     checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     module.load_state_dict(checkpoint["state_dict"])
     return len(checkpoint["delineate"]["history"])
+
+
+def _common_window(cases: Sequence[Case]) -> tuple[float, float] | None:
+    """The window that all images share, which new images are then read with too."""
+    windows = {case.window for case in cases}
+    return windows.pop() if len(windows) == 1 else None
 
 
 def _has(cases: Sequence[Case], split: str) -> bool:

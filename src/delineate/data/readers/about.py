@@ -42,7 +42,8 @@ class About:
     mask_values: str
     """Values in the mask files and what they mean, one line."""
     labels: Mapping[str, int]
-    """Image class -> published number of cases with it; {} without image classes."""
+    """Image class -> published number of cases with it, 0 where it is not known; {} where the publisher gives
+    no image classes."""
     groups: str | None
     """What a group is ("sequence", "patient", "lesion"), or None where the publisher tells nothing."""
     licence: str

@@ -20,14 +20,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from delineate.checks import InputError
-from delineate.data.case import MaskEncoding
-from delineate.data.images import read_image, read_mask
+from delineate.data.images import read_case_image
 from delineate.explain.activation import Method, activation_map
 from delineate.explain.overlay import overlay_map
 from delineate.files import atomic_path
 from delineate.inference.predict import find_images
 from delineate.inference.predictor import ImagePrediction, Predictor
 from delineate.study.analyses.canvas import SERIES, sheet
+from delineate.study.analyses.references import read_reference
 from delineate.study.pictures import fitted_size
 
 METHODS: dict[Method, str] = {
@@ -84,9 +84,9 @@ def write_activation_maps(
     if masks is not None and not references.keys() & files.keys():
         raise InputError(f"{masks} holds no mask named as one of the images; give each the image's name.")
     rows: list[dict[str, object]] = []
-    for done, (name, file) in enumerate(files.items(), 1):
-        image = read_image(file)
-        reference = _reference(references.get(name), predictor.info.classes, image)
+    for done, (name, case) in enumerate(files.items(), 1):
+        image = read_case_image(predictor.with_window(case))
+        reference = read_reference(references.get(name), predictor.info.classes, image)
         prediction = predictor(image)
         label = None if prediction.label is None else predictor.choose_label(prediction.label)
         maps = {method: _map(predictor, image, method, label) for method in METHODS}
@@ -210,21 +210,6 @@ def _map(
         index=None if label is None else predictor.info.labels.index(label),
         size=(image.shape[0], image.shape[1]),
     )
-
-
-def _reference(
-    file: Path | None, classes: tuple[str, ...], image: NDArray[np.uint8]
-) -> NDArray[np.uint8] | None:
-    if file is None:
-        return None
-    values = tuple(range(1, len(classes) + 1)) if len(classes) > 1 else None
-    threshold = 128 if file.suffix.lower() in (".jpg", ".jpeg") and values is None else None
-    mask = read_mask(file, MaskEncoding(classes, values=values, threshold=threshold))
-    if mask.shape != image.shape[:2]:
-        raise InputError(
-            f"{file} has {[*mask.shape]} pixels, its image {[*image.shape[:2]]}; give both one size."
-        )
-    return mask
 
 
 def _resized(values: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:

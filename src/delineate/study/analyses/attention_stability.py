@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from delineate.checks import InputError
-from delineate.data import read_image
+from delineate.data import Case, read_case_image
 from delineate.data.cache import resize_image
 from delineate.files import atomic_path
 from delineate.inference.predictor import Predictor
@@ -49,7 +49,7 @@ class Stability(NamedTuple):
 
 def write_attention_stability(
     runs: Sequence[Path],
-    images: Sequence[Path],
+    images: Sequence[Case],
     out: Path,
     *,
     scales: Sequence[float] = SCALES,
@@ -59,7 +59,7 @@ def write_attention_stability(
 
     Args:
         runs: run folders, for example one with and one without `efe_dropout`.
-        images: image files; every run sees all of them.
+        images: cases, as `find_images` lists them; every run sees all of them.
         out: folder for both files.
         scales: factors of the height and width that the model was trained at, at least two.
         device: "auto" takes a GPU when there is one.
@@ -89,13 +89,13 @@ def write_attention_stability(
 
 
 def measure_stability(
-    predictor: Predictor, images: Sequence[Path], scales: Sequence[float], name: str
+    predictor: Predictor, images: Sequence[Case], scales: Sequence[float], name: str
 ) -> list[Stability]:
     """Return one row for each EFE branch of a model, smallest dilation first.
 
     Args:
         predictor: a trained model with its preprocessing.
-        images: image files.
+        images: cases.
         scales: factors of the size that the model was trained at.
         name: of the run, for the rows and messages.
 
@@ -109,8 +109,8 @@ def measure_stability(
         )
     branches.sort(key=lambda branch: branch.rate)
     totals = [0.0] * len(branches)
-    for path in images:
-        image = read_image(path)
+    for case in images:
+        image = read_case_image(predictor.with_window(case))
         per_scale: list[list[Tensor]] = []
         for scale in scales:
             height, width = (max(1, round(side * scale)) for side in predictor.info.size)

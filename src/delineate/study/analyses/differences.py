@@ -16,14 +16,14 @@ from PIL import Image
 from torch import Tensor
 
 from delineate.checks import InputError
-from delineate.data.case import MaskEncoding
-from delineate.data.images import read_image, read_mask
+from delineate.data.images import read_case_image
 from delineate.files import atomic_path
 from delineate.inference.predict import find_images
 from delineate.inference.predictor import Predictor
 from delineate.layers.conv import resize_to
 from delineate.models.msnet import MSNet
 from delineate.study.analyses.canvas import SERIES, sheet
+from delineate.study.analyses.references import read_reference
 from delineate.study.pictures import fitted_size
 
 if TYPE_CHECKING:
@@ -70,9 +70,9 @@ def write_differences(
     files = find_images(images)
     references = {} if masks is None else find_images([masks])
     rows: list[dict[str, object]] = []
-    for name, file in files.items():
-        image = read_image(file)
-        reference = _reference(references.get(name), predictor.info.classes, image)
+    for name, case in files.items():
+        image = read_case_image(predictor.with_window(case))
+        reference = read_reference(references.get(name), predictor.info.classes, image)
         found, predicted = differences(predictor, image)
         for difference in found:
             inside, outside = (
@@ -184,19 +184,3 @@ def _outline(panel: "Axes", region: NDArray[np.uint8] | None, size: tuple[int, i
 
 def _mean(values: NDArray[np.float32], region: NDArray[np.bool_]) -> float | None:
     return float(values[region].mean(dtype=np.float64)) if region.any() else None
-
-
-def _reference(
-    file: Path | None, classes: tuple[str, ...], image: NDArray[np.uint8]
-) -> NDArray[np.uint8] | None:
-    if file is None:
-        return None
-    values = tuple(range(1, len(classes) + 1)) if len(classes) > 1 else None
-    threshold = 128 if file.suffix.lower() in (".jpg", ".jpeg") and values is None else None
-    reference = read_mask(file, MaskEncoding(classes, values=values, threshold=threshold))
-    if reference.shape != image.shape[:2]:
-        raise InputError(
-            f"The mask {file} is {reference.shape[1]} x {reference.shape[0]} pixels, its image "
-            f"{image.shape[1]} x {image.shape[0]}; give masks at the size of their images."
-        )
-    return reference
