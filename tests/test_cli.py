@@ -36,11 +36,15 @@ def call(monkeypatch, capsys):
 def test_help_names_every_command_with_an_example(call):
     code, output, _ = call("--help")
     assert code == 0
-    for command in ("models", "recipes", "data", "train", "evaluate", "predict", "profile"):
+    for command in ("models", "recipes", "datasets", "data", "train", "evaluate", "predict", "profile"):
         assert command in output
     for command in (
         ["data", "phantom"],
         ["data", "check"],
+        ["data", "fetch"],
+        ["data", "split"],
+        ["data", "convert"],
+        ["datasets"],
         ["models"],
         ["recipes"],
         ["train"],
@@ -137,6 +141,63 @@ def test_check_has_exit_code_1_for_faulty_data(call, disc_folder):
     code, output, _ = call("data", "check", disc_folder, "--json")
     assert code == 1
     assert json.loads(output)["ok"] is False
+
+
+def test_check_draws_compares_and_groups(call, disc_folder, tmp_path, make_folder):
+    other = make_folder(tmp_path / "other", seed=1)
+    twin = disc_folder / "images" / "case00.png"
+    (other / "images" / "case01.png").write_bytes(twin.read_bytes())
+    sheet, groups = tmp_path / "sheet.png", tmp_path / "groups.csv"
+    options = ("--against", other, "--picture", sheet, "--write-groups", groups, "--details")
+    _, output, _ = call("data", "check", disc_folder, *options)
+    assert "case00" in output
+    assert "case01" in output
+    assert Image.open(sheet).width > 100
+    assert groups.read_text().startswith("image_id,group\n")
+    code, _, error = call("data", "check", disc_folder, "--picture", sheet)
+    assert code == 2
+    assert "exists already and is not overwritten" in error
+
+
+def test_split_train_and_convert(call, disc_folder, tmp_path, small_settings):
+    (disc_folder / "split.csv").unlink()
+    code, _, error = call(
+        "data", "split", disc_folder, "--protocol", "k-fold", "--folds", 4, "--out", tmp_path / "splits"
+    )
+    assert code == 0, error
+    manifests = sorted(path.name for path in (tmp_path / "splits").iterdir())
+    assert manifests == ["fold0.json", "fold1.json", "fold2.json", "fold3.json"]
+    settings = [part for change in [*small_settings, "training.epochs=1"] for part in ("--set", change)]
+    runs = []
+    for name, chosen in (
+        ("manifest", ("--split", tmp_path / "splits" / "fold2.json")),
+        ("protocol", ("--protocol", "k-fold", "--folds", 4, "--fold", 2)),
+    ):
+        code, _, error = call(
+            "train", "demo", "--data", disc_folder, "--run", tmp_path / name, *settings, *chosen
+        )
+        assert code == 0, error
+        content = json.loads((tmp_path / name / "splits.json").read_text())
+        runs.append({case["id"]: case["split"] for case in content["cases"]})
+    assert runs[0] == runs[1]
+    code, _, error = call("train", "demo", "--data", disc_folder, "--run", tmp_path / "x", "--fold", 1)
+    assert (code, "name it with --protocol" in error) == (2, True)
+    code, _, error = call("data", "convert", disc_folder, tmp_path / "small", "--size", 24)
+    assert code == 0, error
+    assert call("data", "check", tmp_path / "small")[0] == 0
+    assert Image.open(tmp_path / "small" / "images" / "case00.png").size == (24, 20)
+
+
+def test_data_sets_are_listed_and_told_about(call):
+    code, output, _ = call("datasets", "--json")
+    assert code == 0
+    assert {"busi", "busi:first", "isic2017", "pranet", "folder"} <= set(json.loads(output))
+    code, output, _ = call("datasets", "busi")
+    assert code == 0
+    for words in ("Dataset_BUSI_with_GT/", "busi.4-fold", "Licence", "benign (433)"):
+        assert words in output
+    code, _, error = call("datasets", "bussi")
+    assert (code, "Did you mean 'busi'?" in error) == (2, True)
 
 
 def damage_missing_mask_table(root):

@@ -62,3 +62,20 @@ def test_names_of_files_in_the_docs_exist():
     for page in PAGES:
         for name in re.findall(r"`((?:src|docs|tests|benchmarks|tools)/[\w/.-]+)`", page.read_text()):
             assert (ROOT / name).exists(), f"{page.name} names {name}"
+
+
+def test_recipes_data_sets_and_protocols_of_the_how_to_exist():
+    """The table that says which recipe goes with which data set and protocol."""
+    from delineate.data import PROTOCOLS, READERS
+    from delineate.recipe_io import recipe_names
+
+    text = (ROOT / "docs" / "how-to" / "get-and-check-data.md").read_text()
+    rows = [line.split("|")[1:4] for line in text.splitlines() if line.startswith("| `")]
+    named = [re.findall(r"`([^`]+)`", cell) for row in rows for cell in row]
+    recipes, sets, protocols = (sum(named[i::3], []) for i in range(3))
+    paper = {name for name in recipe_names() if name.endswith(".paper")}
+    assert set(recipes) == paper
+    assert set(sets) - {"--region optic-disc"} <= set(READERS)
+    assert {name for name in protocols if not name.startswith(".")} <= set(PROTOCOLS)
+    for name in ("cvc-300-tv", "cvc-612-v", "cvc-612-t"):
+        assert f"{name}.pns-net" in PROTOCOLS
