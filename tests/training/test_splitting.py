@@ -78,7 +78,7 @@ def test_what_was_accepted_stands_in_the_record(make_folder, small_settings, tmp
     rows = "".join(f"case{i:02d},patient\n" for i in range(16))
     (root / "groups.csv").write_text("image_id,group\n" + rows)
     recipe = load_recipe("demo", [*small_settings, "training.epochs=1"])
-    with pytest.raises(InputError, match="train anyway with --accept group-in-two-splits or --ignore-gate"):
+    with pytest.raises(InputError, match="train anyway with --accept group-in-two-splits, or --ignore-gate"):
         train(recipe, root, tmp_path / "run")
     with pytest.raises(InputError, match="group-in-two-splits"):
         train(recipe, root, tmp_path / "run", accept=["duplicate-in-two-splits"])

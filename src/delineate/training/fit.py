@@ -115,10 +115,10 @@ def train(
         listener.on_gate(report)
     errors = [error for error in report.errors if error.code not in accept]
     if errors and not ignore_gate:
+        accepting = " ".join(f"--accept {code}" for code in dict.fromkeys(error.code for error in errors))
         raise InputError(
             f"The data gate found {len(errors)} error(s) in {root}, the first: {errors[0].message} "
-            f"`delineate data check` lists all; mend them, or train anyway with --accept {errors[0].code} "
-            "or --ignore-gate."
+            f"`delineate data check` lists all; mend them, or train anyway with {accepting}, or --ignore-gate."
         )
 
     labelled, pseudo_labels = _with_pseudo_labels(cases, recipe, folder if resume else None, listener)
