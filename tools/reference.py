@@ -39,8 +39,9 @@ rules have two names. Multi-class tables have one column per class, `dice[NAME]`
 mean.
 
 Kinds: overlap, saliency and surface are per image and averaged; count is per image and not averaged; pooled
-sums the pixel counts of all images first; label is computed from the labels of all cases; total is a number
-of cases.
+sums the pixel counts of all images first; toolbox and pixel are per image and averaged; batch sums the counts
+of each batch and averages over batches; set is computed from the histograms of
+all images; label is computed from the labels of all cases; total is a number of cases.
 """
     head = ("name", "kind", "definition", "range", "better", "unit", "empty masks, undefined", "source")
     return _page("Metrics", intro, head, rows)

@@ -7,6 +7,7 @@ import pytest
 
 from delineate.checks import InputError
 from delineate.metrics import score_image
+from delineate.metrics.names import GROUPS, expand_names
 
 BINARY_COLUMNS = [
     *("dice", "iou", "precision", "sensitivity", "specificity", "accuracy"),
@@ -41,6 +42,14 @@ def test_binary_columns_and_values(reference):
 def test_parts_can_be_left_out(reference):
     row = score_image(reference, reference.astype(np.float32), classes=("a",), surface=False, saliency=False)
     assert list(row) == BINARY_COLUMNS[:6] + BINARY_COLUMNS[15:]
+
+
+def test_names_of_other_levels_are_checked_and_passed_over(reference):
+    names = expand_names(["msnet", "pooled", "batch", "labels", "pranet_maxDic", "auc_pixel_pooled"])
+    options = {"classes": ("a",), "surface": False, "saliency": False}
+    row = score_image(reference, reference.astype(np.float32), extra=names, **options)
+    plain = score_image(reference, reference.astype(np.float32), **options)
+    assert set(row) - set(plain) == set(GROUPS["msnet"])
 
 
 def test_threshold_is_exclusive(reference):

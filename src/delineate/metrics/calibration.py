@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from delineate.checks import InputError
 from delineate.metrics import resampling
@@ -30,7 +31,19 @@ class Calibration:
     frequency: FloatArray
     """(bins,) how often it came true."""
     cases: npt.NDArray[np.int64]
-    """(bins,)."""
+    """(bins,) cases, or pixels, in each bin."""
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the curve as a table: low and high edge, confidence, frequency and count of each bin."""
+        return pd.DataFrame(
+            {
+                "low": self.edges[:-1],
+                "high": self.edges[1:],
+                "confidence": self.confidence,
+                "frequency": self.frequency,
+                "count": self.cases,
+            }
+        )
 
 
 def calibration(probabilities: npt.ArrayLike, targets: npt.ArrayLike, *, bins: int = BINS) -> Calibration:
@@ -105,8 +118,13 @@ def _confidence(labels: Labels) -> tuple[FloatArray, FloatArray]:
     return labels.probabilities.max(axis=1), right.astype(np.float64)
 
 
+def bin_of(confidence: FloatArray, bins: int) -> npt.NDArray[np.int64]:
+    """Return the bin, 0 to bins - 1, that each probability falls into; 1 belongs to the last."""
+    return np.minimum((confidence * bins).astype(np.int64), bins - 1)
+
+
 def _bins(confidence: FloatArray, bins: int) -> FloatArray:
     """Return (N, bins), 1 where a case falls into a bin."""
     if bins < 1:
         raise InputError(f"bins must be at least 1, got {bins}.")
-    return np.eye(bins)[np.minimum((confidence * bins).astype(np.int64), bins - 1)]
+    return np.eye(bins)[bin_of(confidence, bins)]

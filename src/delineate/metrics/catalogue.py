@@ -6,52 +6,19 @@ test (tests/metrics/test_catalogue.py) pick it up from here. The names fix the r
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
-from delineate.metrics import calibration, labels, overlap, surface
+from delineate.metrics import calibration, labels, overlap, surface, thresholded
+from delineate.metrics.conventions import LAYERS, MSNET, NO_OUTLINE, PIXELS, PRANET, UNITS, nsd_row
 from delineate.metrics.labels import FloatArray, Labels
+from delineate.metrics.metric import Kind, Metric
 from delineate.metrics.pair import Pair
 
-Kind = Literal["overlap", "saliency", "surface", "count", "pooled", "label", "total"]
-
-
-@dataclass(frozen=True)
-class Metric:
-    """One row: what a score is, and how to compute it from the one thing it is computed from."""
-
-    kind: Kind
-    """overlap, saliency, surface: per image, averaged. count: per image, not averaged. pooled: from the
-    counts of all images. label: from the labels of all cases. total: a number of cases, not averaged."""
-    description: str
-    """One line."""
-    low: float
-    """Smallest value."""
-    high: float
-    """Largest value, may be infinite."""
-    better: Literal["up", "down", "none"]
-    """Which direction is better; "none" for a description of the data."""
-    unit: str
-    """"" for a plain number, else "px or mm", "px", "cases"."""
-    empty: str
-    """What an empty reference, an empty prediction and both give; for labels, when it is undefined."""
-    source: str
-    """Paper or library that fixes the rule."""
-    image: Callable[..., float] | None = None
-    """Pair -> score of one image; takes the number after "@" second when `parameter` is set."""
-    pooled: str = ""
-    """Name of the overlap formula that is applied to summed counts."""
-    labels: Callable[[Labels, FloatArray | None], FloatArray] | None = None
-    """Labels, weights (R, N) or None -> one row per class (classes, R)."""
-    parameter: str = ""
-    """What the number in `name@number` means; "" when the name takes none."""
-    default: bool = True
-    """Whether it is computed without being asked for."""
-
+__all__ = ["METRICS", "Kind", "Metric", "metric_of"]
 
 _AGREE = "Exactly one of the masks empty: 0. Both empty: 1 (policy one), 0 (zero), left out (skip)."
 _LIBRARY = "PySODMetrics"
-_NO_OUTLINE = "Exactly one of the masks empty: the image diagonal. Both empty: 0, or left out (policy skip)."
 _TWO_CLASSES = "Undefined (null) unless two classes occur among the targets."
 
 Formula = Callable[..., float]
@@ -86,7 +53,7 @@ def _surface(description: str, source: str, score: Formula) -> Metric:
     def image(pair: Pair) -> float:
         return score(pair.distances, empty=pair.empty)
 
-    return Metric("surface", description, 0, math.inf, "down", "px or mm", _NO_OUTLINE, source, image=image)
+    return Metric("surface", description, 0, math.inf, "down", "px or mm", NO_OUTLINE, source, image=image)
 
 
 def _nsd(pair: Pair, tolerance: float) -> float:
@@ -105,6 +72,28 @@ def _pooled(formula: str) -> Metric:
     return Metric("pooled", text, 0, 1, "up", "", empty, "definition", pooled=formula)
 
 
+def _batch(formula: str) -> Metric:
+    text = (
+        f"{formula} of the pixel counts summed over each batch of images in the table's order, then the mean "
+        "over batches, weighted by their images; changes with the order and the batch size"
+    )
+    empty = "Images with empty masks add their counts. No object pixel in a batch: 1 for it."
+    return Metric(
+        "batch",
+        text,
+        0,
+        1,
+        "up",
+        "",
+        empty,
+        "UNeXt family and U-Bench, training scripts",
+        batch=formula,
+        parameter="images per batch",
+        usual="8",
+        default=False,
+    )
+
+
 def _label(
     description: str,
     empty: str,
@@ -113,8 +102,10 @@ def _label(
     *,
     high: float = 1,
     better: Literal["up", "down"] = "up",
+    decides: bool = False,
 ) -> Metric:
-    return Metric("label", description, 0, high, better, "", empty, source, labels=rows)
+    parameter = "probability above which the positive of two labels is predicted" if decides else ""
+    return Metric("label", description, 0, high, better, "", empty, source, labels=rows, parameter=parameter)
 
 
 def _total(description: str) -> Metric:
@@ -138,6 +129,13 @@ _OVERLAP: dict[str, Metric] = {
         "As dice, for object and background each, then averaged.",
         "mmsegmentation mDice",
         overlap.dice_fgbg,
+        default=False,
+    ),
+    "jaccard_thr065": _overlap(
+        "IoU, tp / (tp + fp + fn), counted as 0 where it is below 0.65",
+        _AGREE,
+        "ISIC 2018 challenge, task 1, arXiv:1902.03368",
+        thresholded.jaccard_thr065,
         default=False,
     ),
 }
@@ -186,19 +184,7 @@ _SURFACE: dict[str, Metric] = {
         "95th percentile (linear interpolation) of each direction, then the larger", "MONAI", surface.hd95
     ),
     "assd": _surface("Mean distance over the pixels of both outlines", "MONAI", surface.assd),
-    "nsd": Metric(
-        "surface",
-        "Share of both outlines within the tolerance of the other",
-        0,
-        1,
-        "up",
-        "",
-        "Exactly one of the masks empty: 0. Both empty: 1, or left out (policy skip).",
-        "Nikolov et al., arXiv:1809.04430; MONAI",
-        image=_nsd,
-        parameter="tolerance in px or mm",
-        default=False,
-    ),
+    "nsd": nsd_row(_nsd, "px or mm"),
 }
 
 _COUNTS: dict[str, Metric] = {
@@ -219,19 +205,32 @@ _LABELS: dict[str, Metric] = {
         labels.average_precision_rows,
     ),
     "label_accuracy": _label(
-        "Share of cases with the right label", "Undefined without labels.", "definition", labels.accuracy_rows
+        "Share of cases with the right label, at the recipe's threshold or the stated one",
+        "Undefined without labels.",
+        "definition",
+        labels.accuracy_rows,
+        decides=True,
     ),
     "label_sensitivity": _label(
-        "Share of positives found", "Undefined without a positive.", "definition", labels.sensitivity_rows
+        "Share of positives found, at the recipe's threshold or the stated one",
+        "Undefined without a positive.",
+        "definition",
+        labels.sensitivity_rows,
+        decides=True,
     ),
     "label_specificity": _label(
-        "Share of negatives left alone",
+        "Share of negatives left alone, at the recipe's threshold or the stated one",
         "Undefined without a negative.",
         "definition",
         labels.specificity_rows,
+        decides=True,
     ),
     "balanced_accuracy": _label(
-        "Mean recall over the classes that occur", _TWO_CLASSES, "scikit-learn", labels.balanced_accuracy_rows
+        "Mean recall over the classes that occur, at the recipe's threshold or the stated one",
+        _TWO_CLASSES,
+        "scikit-learn",
+        labels.balanced_accuracy_rows,
+        decides=True,
     ),
     "ece": _label(
         f"Expected calibration error, {calibration.BINS} bins of equal width",
@@ -256,12 +255,20 @@ _TOTALS: dict[str, Metric] = {
     "missing_labels": _total("Cases without a label"),
 }
 
+_FORMULAS = ("dice", "iou", "precision", "sensitivity", "specificity", "accuracy")
+
 METRICS: dict[str, Metric] = {
     **_OVERLAP,
     **_SALIENCY,
     **_SURFACE,
+    **UNITS,
+    **LAYERS,
+    **PRANET,
+    **MSNET,
+    **PIXELS,
     **_COUNTS,
-    **{f"{name}_pooled": _pooled(name) for name in _OVERLAP if name != "dice_fgbg"},
+    **{f"{name}_pooled": _pooled(name) for name in _FORMULAS},
+    **{f"{name}_batch": _batch(name) for name in _FORMULAS},
     **_LABELS,
     **_TOTALS,
 }

@@ -7,8 +7,10 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from delineate.metrics import pranet, saliency
 from delineate.metrics.counts import Counts, count
 from delineate.metrics.overlap import Empty
+from delineate.metrics.reference_shape import ReferenceShape
 from delineate.metrics.saliency import FloatMap, saliency_scores
 from delineate.metrics.surface import SurfaceDistances, surface_distances
 
@@ -44,11 +46,41 @@ class Pair:
         return surface_distances(self.reference, self.prediction, spacing=self.spacing)
 
     @cached_property
+    def distances_px(self) -> SurfaceDistances:
+        """Distances between the two outlines in pixels, whatever the spacing."""
+        return self.distances if self.spacing is None else surface_distances(self.reference, self.prediction)
+
+    @cached_property
+    def shape(self) -> ReferenceShape:
+        """Facts of the reference that the scores of the raw and of the stretched map share."""
+        return ReferenceShape(self.reference)
+
+    @cached_property
     def saliency(self) -> dict[str, float]:
         """Saliency scores of the raw map."""
-        return saliency_scores(self.reference, self.probability)
+        return saliency_scores(self.reference, self.probability, shape=self.shape)
 
     @cached_property
     def saliency_stretched(self) -> dict[str, float]:
         """Saliency scores of the map stretched to 0..1."""
-        return saliency_scores(self.reference, self.probability, stretch=True)
+        return saliency_scores(self.reference, self.probability, stretch=True, shape=self.shape)
+
+    @cached_property
+    def stretched(self) -> npt.NDArray[np.float64]:
+        """The map stretched so that its smallest value is 0 and its largest 1; a constant one as it is."""
+        return saliency.prepare(self.reference, self.probability, stretch=True)
+
+    @cached_property
+    def curves(self) -> dict[str, npt.NDArray[np.float64]]:
+        """PraNet's curves over 256 thresholds."""
+        return pranet.curves(pranet.level_histogram(self.reference, self.stretched))
+
+    @cached_property
+    def weighted_f_stretched(self) -> float:
+        """Weighted F-measure of the stretched map, which both toolboxes print."""
+        return saliency.weighted_f(self.reference, self.probability, stretch=True, shape=self.shape)
+
+    @cached_property
+    def mae_stretched(self) -> float:
+        """Mean absolute error of the stretched map, which both toolboxes print."""
+        return float(np.abs(self.stretched - self.reference).mean())

@@ -1,4 +1,4 @@
-"""Distances between the outlines of two masks, through MONAI.
+"""Distances between the outlines of two masks, with MONAI's values.
 
 The outline of a mask is its pixels with a 4-neighbour outside the mask; beyond the image frame counts as
 outside. Both directions are measured, outline of the prediction to outline of the reference and back, from
@@ -66,17 +66,29 @@ def surface_distances(
         nothing = np.zeros(0, dtype=np.float32)
         return SurfaceDistances(nothing, nothing, diagonal, empty_masks)
 
-    from monai.metrics.utils import get_mask_edges, get_surface_distance  # slow to import
-
-    # Outside the box there is only background, and erosion takes what lies beyond an array as background too:
-    # the crop is exact. MONAI's own crop gives the same at twice the time.
+    # Outside the box there is only background, and what lies beyond the frame counts as background too.
     both = reference | prediction
     rows, columns = np.flatnonzero(both.any(axis=1)), np.flatnonzero(both.any(axis=0))
     box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    edges_prediction, edges_reference = get_mask_edges(prediction[box], reference[box], crop=False)
-    outward = get_surface_distance(edges_prediction, edges_reference, spacing=step)
-    inward = get_surface_distance(edges_reference, edges_prediction, spacing=step)
-    return SurfaceDistances(np.asarray(outward), np.asarray(inward), diagonal, empty_masks)
+    points, others = (np.argwhere(outline(mask[box])) * np.array(step) for mask in (prediction, reference))
+    return SurfaceDistances(_to_nearest(points, others), _to_nearest(others, points), diagonal, 0)
+
+
+def outline(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Mark the pixels of a mask that have a 4-neighbour outside it, or lie at the frame; (H, W) bool."""
+    rim = mask.copy()
+    inner = rim[1:-1, 1:-1]
+    inner &= ~(mask[:-2, 1:-1] & mask[2:, 1:-1] & mask[1:-1, :-2] & mask[1:-1, 2:])
+    return rim
+
+
+def _to_nearest(points: npt.NDArray[np.float64], others: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+    """Distance of each of (N, 2) points to the nearest of the others, float32 as MONAI gives it."""
+    from scipy.spatial import KDTree
+
+    # An outline is a few hundred to a few thousand points: a tree is faster than a distance transform.
+    distance, _ = KDTree(others, leafsize=32).query(points)
+    return distance.astype(np.float32)
 
 
 def hd(distances: SurfaceDistances, *, empty: Empty = "one") -> float:
@@ -91,9 +103,8 @@ def hd(distances: SurfaceDistances, *, empty: Empty = "one") -> float:
 def hd95(distances: SurfaceDistances, *, empty: Empty = "one") -> float:
     """95th percentile Hausdorff distance, MONAI's rule.
 
-    The 95th percentile of each direction by linear interpolation (`torch.quantile`, numpy's default), then
-    the larger of the two. Other tools take the percentile of both directions together, which gives other
-    values.
+    The 95th percentile of each direction by linear interpolation (`torch.quantile`), then the larger of the
+    two. Other tools take the percentile of both directions together, which gives other values.
 
     Returns:
         >= 0, pixels or mm; empty masks as in the module's docstring.
@@ -109,8 +120,11 @@ def assd(distances: SurfaceDistances, *, empty: Empty = "one") -> float:
     """
     if distances.empty_masks:
         return _without_outline(distances, empty)
-    both = np.concatenate([distances.to_reference, distances.to_prediction])
-    return float(both.mean(dtype=np.float64))
+    import torch
+
+    # MONAI's mean, which is of single precision, so that the values are the same to the last digit.
+    both = (distances.to_reference, distances.to_prediction)
+    return float(torch.cat([torch.from_numpy(direction) for direction in both]).mean())
 
 
 def nsd(distances: SurfaceDistances, tolerance: float, *, empty: Empty = "one") -> float:
@@ -145,10 +159,14 @@ def nsd(distances: SurfaceDistances, tolerance: float, *, empty: Empty = "one") 
 def _percentile(distances: SurfaceDistances, percentile: float | None, empty: Empty) -> float:
     if distances.empty_masks:
         return _without_outline(distances, empty)
-    directions = (distances.to_reference, distances.to_prediction)
+    import torch
+
+    directions = (torch.from_numpy(distances.to_reference), torch.from_numpy(distances.to_prediction))
     if percentile is None:
         return float(max(direction.max() for direction in directions))
-    return float(max(np.percentile(direction, percentile) for direction in directions))
+    # MONAI's quantile: its place between two distances is found with single precision, and differs from
+    # numpy's by up to 1e-5 pixels.
+    return float(max(direction.quantile(percentile / 100) for direction in directions))
 
 
 def _without_outline(distances: SurfaceDistances, empty: Empty) -> float:

@@ -1,12 +1,14 @@
 """All scores of one image: one row of the per-image table."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
-from delineate.checks import InputError, choose
-from delineate.metrics.catalogue import METRICS, Metric
+from delineate.checks import InputError
+from delineate.metrics.catalogue import METRICS
+from delineate.metrics.names import read_name
 from delineate.metrics.overlap import Empty, empty_value
 from delineate.metrics.pair import Pair
 from delineate.metrics.saliency import FloatMap
@@ -48,7 +50,8 @@ def score_image(
         surface: compute `hd`, `hd95`, `assd`.
         saliency: compute S-, E-, weighted F-measure and MAE of the raw map.
         extra: further rows of `METRICS`, for example "dice_fgbg", "nsd@2" (tolerance 2),
-            "s_measure_stretched".
+            "s_measure_stretched"; `expand_names` makes them from groups such as "pranet". Scores of the whole
+            set, such as "dice_batch@8", are checked and passed over: `summarise` computes them.
 
     Returns:
         Column -> value, in the order of `METRICS`; counts are whole numbers, "skip" gives NaN.
@@ -64,7 +67,7 @@ def score_image(
         for name, metric in METRICS.items()
         if metric.image is not None and metric.default and metric.kind in kinds
     }
-    scores |= {name: _asked_for(name) for name in extra}
+    scores |= _asked_for(extra)
     counts = {
         name: metric.image for name, metric in METRICS.items() if metric.kind == "count" and metric.image
     }
@@ -91,23 +94,17 @@ def score_image(
     return row
 
 
-def _asked_for(column: str) -> ImageScore:
-    """Look up one name of `extra`, with its number when it takes one."""
-    name, at, number = column.partition("@")
-    metric: Metric = choose(
-        "metric", name, {key: row for key, row in METRICS.items() if row.image is not None}
-    )
-    score = metric.image
-    if score is None or bool(metric.parameter) != bool(at):
-        form = f"{name}@NUMBER, the {metric.parameter}" if metric.parameter else name
-        raise InputError(f"The metric {column!r} is not complete or takes no number; write {form}.")
-    if not at:
-        return score
-    try:
-        value = float(number)
-    except ValueError as error:
-        raise InputError(f"The metric {column!r} needs a number after '@', for example {name}@2.") from error
-    return lambda pair: score(pair, value)
+def _asked_for(columns: Sequence[str]) -> dict[str, ImageScore]:
+    """Look up the names of `extra` that are scores of one image."""
+    scores: dict[str, ImageScore] = {}
+    for column, _, metric, number in map(read_name, columns):
+        if metric.image is not None:
+            scores[column] = metric.image if number is None else partial(_at, metric.image, number)
+    return scores
+
+
+def _at(score: Callable[..., float], number: float, pair: Pair) -> float:
+    return score(pair, number)
 
 
 def _check(reference: npt.NDArray[np.uint8], probability: FloatMap, classes: Sequence[str]) -> None:
