@@ -3,6 +3,7 @@
 import re
 import shlex
 import sys
+from itertools import chain, product
 from pathlib import Path
 
 import pytest
@@ -67,12 +68,18 @@ def test_names_of_files_in_the_docs_exist():
 def test_recipes_data_sets_and_protocols_of_the_how_to_exist():
     """The table that says which recipe goes with which data set and protocol."""
     from delineate.data import PROTOCOLS, READERS
-    from delineate.recipe_io import recipe_names
+    from delineate.recipe_io import load_recipe, recipe_names
 
     text = (ROOT / "docs" / "how-to" / "get-and-check-data.md").read_text()
     rows = [line.split("|")[1:4] for line in text.splitlines() if line.startswith("| `")]
     named = [re.findall(r"`([^`]+)`", cell) for row in rows for cell in row]
     recipes, sets, protocols = (sum(named[i::3], []) for i in range(3))
+    for i in range(0, len(named), 3):
+        for recipe, dataset in product(named[i], set(named[i + 1]) & set(READERS)):
+            task, about = load_recipe(recipe).task, READERS[dataset].about
+            assert len(task.classes) == 1 or task.classes == about.classes, (recipe, dataset)
+            understood = {*chain.from_iterable(task.labels.values()), *task.ignore_labels}
+            assert not task.labels or set(about.labels) <= understood, (recipe, dataset)
     paper = {name for name in recipe_names() if name.endswith(".paper")}
     assert set(recipes) == paper
     assert set(sets) - {"--region optic-disc"} <= set(READERS)

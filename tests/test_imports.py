@@ -18,7 +18,7 @@ LINES = [  # top to bottom; a module may import from lines below its own, and fr
     {"layers"},
     {"recipe_io"},
     {"config", "record", "ablations"},
-    {"yaml_io"},
+    {"yaml_io", "processes"},
     {"checks", "files", "version"},
 ]
 FILES_FIRST = ("files", "checks")  # `files` may use `checks`

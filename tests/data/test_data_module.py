@@ -131,40 +131,66 @@ def test_mask_classes(cases, tmp_path):
         CaseDataset(several, size=SIZE, classes=("cup", "disc"))
 
 
+def positions(*arguments, epoch=0, **options):
+    """The batches of a sampler, without the epoch."""
+    sampler = EpochSampler(*arguments, **options)
+    sampler.set_epoch(epoch)
+    batches = list(sampler)
+    assert len(sampler) == len(batches)
+    assert {e for batch in batches for e, _ in batch} <= {epoch}
+    return [[position for _, position in batch] for batch in batches]
+
+
 @pytest.mark.parametrize(
-    ("length", "batch", "count"), [(9, 4, 8), (10, 4, 10), (1, 4, 1), (5, 1, 5), (0, 4, 0)]
+    ("length", "batch", "sizes"),
+    [(9, 4, [4, 5]), (10, 4, [4, 4, 2]), (1, 4, [1]), (3, 1, [1, 1, 1]), (8, 4, [4, 4])],
 )
-def test_a_last_batch_of_one_is_dropped(length, batch, count):
-    sampler = EpochSampler(length, batch_size=batch)
-    assert len(sampler) == len(list(sampler)) == count
-    assert len(list(EpochSampler(length, batch_size=batch, shuffle=False))) == length
+def test_a_last_batch_of_one_joins_the_batch_before(length, batch, sizes):
+    batches = positions(length, batch_size=batch)
+    assert [len(one) for one in batches] == sizes
+    assert sorted(sum(batches, [])) == list(range(length))
+    in_order = positions(length, batch_size=batch, shuffle=False)
+    assert sum(in_order, []) == list(range(length))
+    assert max(map(len, in_order)) <= batch
 
 
 def test_order_depends_on_seed_and_epoch_alone():
-    sampler = EpochSampler(50, seed=1)
-    first = list(sampler)
-    assert first == list(sampler)
-    assert sorted(position for _, position in first) == list(range(50))
-    sampler.set_epoch(1)
-    second = list(sampler)
-    assert {epoch for epoch, _ in second} == {1}
-    assert [p for _, p in second] != [p for _, p in first]
-    other = EpochSampler(50, seed=2)
-    assert [p for _, p in other] != [p for _, p in first]
+    first = positions(50, seed=1)
+    assert first == positions(50, seed=1)
+    assert positions(50, seed=1, epoch=1) != first
+    assert positions(50, seed=2) != first
 
 
-def test_processes_share_an_epoch():
-    parts = [[p for _, p in EpochSampler(11, rank=rank, world=2)] for rank in range(2)]
-    assert [len(part) for part in parts] == [5, 5]
-    assert not set(parts[0]) & set(parts[1])
-    ordered = [[p for _, p in EpochSampler(11, shuffle=False, rank=rank, world=2)] for rank in range(2)]
-    assert sorted(ordered[0] + ordered[1]) == list(range(11))
+@pytest.mark.parametrize("length", range(3, 20))
+@pytest.mark.parametrize("world", [2, 3])
+def test_processes_share_every_training_batch_evenly_and_every_case_once(length, world):
+    parts = [positions(length, batch_size=6, seed=1, rank=rank, world=world) for rank in range(world)]
+    assert len({len(part) for part in parts}) == 1  # as many steps for all
+    whole = [sum(step, []) for step in zip(*parts, strict=True)]
+    assert sorted(sum(whole, [])) == list(range(length))
+    assert all(step for part in parts for step in part)
+    assert max(len(step) for part in parts for step in part) <= 6 // world + 1
+    if length % 6 == 0 or length % 6 >= world:  # then the batches are those of one process
+        alone = positions(length, batch_size=6, seed=1)
+        assert [sorted(step) for step in whole] == [sorted(step) for step in alone]
+
+
+@pytest.mark.parametrize("length", [1, 4, 5, 11])
+def test_processes_score_whole_batches_in_turn(length):
+    parts = [positions(length, batch_size=2, shuffle=False, rank=rank, world=2) for rank in range(2)]
+    alone = positions(length, batch_size=2, shuffle=False)
+    assert parts == [alone[::2], alone[1::2]]
+
+
+def test_fewer_cases_than_processes(cases):
+    with pytest.raises(InputError, match=r"3 processes cannot share 2 training case\(s\)"):
+        EpochSampler(2, world=3)
 
 
 def test_loaders(cases, tmp_path):
     data = module(cases, tmp_path)
     train, val, test = data.train_dataloader(), data.val_dataloader(), data.test_dataloader()
-    assert [len(batch.index) for batch in train] == [4, 4, 4]  # 13 = 3 x 4 + 1
+    assert [len(batch.index) for batch in train] == [4, 4, 5]  # 13 = 3 x 4 + 1
     assert torch.cat([batch.index for batch in val]).tolist() == [0, 1, 2]
     assert torch.cat([batch.index for batch in test]).tolist() == [0, 1]
     assert data.datasets["val"].cases[0].id == "a13"

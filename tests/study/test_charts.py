@@ -9,11 +9,12 @@ import pandas as pd
 import pytest
 from matplotlib import rcParams
 
+from delineate.metrics.calibration import calibration
 from delineate.study import charts
 
 HISTORY = pd.DataFrame({"epoch": [1, 2, 3], "train_loss": [3.0, 2.0, 1.0], "val_loss": [3.0, np.nan, 2.0]})
 
-NAMES = ["curves", "distribution", "distance", "scatter", "roc"]
+NAMES = ["curves", "distribution", "distance", "scatter", "roc", "reliability"]
 
 
 @cache
@@ -24,6 +25,9 @@ def drawings():
         "distance": charts.distribution({"hd": [0.0, 3.0, 400.0]}, label="distance", unit_range=False),
         "scatter": charts.scatter(
             [1.0, 20.0, 0.0], [0.5, 0.9, np.nan], ["a", "b", "a"], xlabel="x", ylabel="y"
+        ),
+        "reliability": charts.reliability(
+            {"one": calibration([0.1, 0.4, 0.9], [0, 1, 1])}, xlabel="probability", ylabel="share"
         ),
         "roc": charts.roc({"AUC 1": ([0, 0, 1], [0, 1, 1])}, point=(0.0, 1.0)),
     }
@@ -48,6 +52,14 @@ def test_inline_leaves_no_colour_of_its_own_and_no_address(name):
 def test_ids_differ_between_charts():
     ids = [set(re.findall(r' id="([^"]*)"', charts.inline(svg))) for svg in drawings().values()]
     assert sum(map(len, ids)) == len(set.union(*ids))
+
+
+def test_the_same_chart_may_stand_on_a_page_twice():
+    markup = charts.inline(drawings()["curves"], "first-")
+    ids = re.findall(r' id="([^"]*)"', markup)
+    assert ids
+    assert all(name.startswith("first-") for name in ids)
+    assert set(re.findall(r"#([^\")]*)[\")]", markup)) == set(ids)  # every reference has its target
 
 
 def test_text_is_escaped_and_never_mathematics():

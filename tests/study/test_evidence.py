@@ -114,4 +114,4 @@ def test_cases_without_a_mask_or_a_file_are_not_drawn(make_run):
     del cases["case001"]
     cases["case000"] = replace(cases["case000"], mask=None)
     (found,) = overlay_tiers(table, cases, run.predictor)
-    assert (found.title, [view.id for view in found.views]) == ("All cases", ["case002"])
+    assert (found.title, [view.id for view in found.views]) == ("All cases by dice", ["case002"])

@@ -6,7 +6,10 @@ from html.parser import HTMLParser
 import pytest
 
 from delineate.checks import InputError
-from delineate.study.report import duration, moment, number, write_report
+from delineate.data.images import read_case_mask
+from delineate.metrics.histograms import Histograms, image_histograms
+from delineate.study.page import duration, moment, number
+from delineate.study.report import Subject, write_report, write_scores_report
 
 VOID = {"meta", "link", "br", "img", "input", "hr"}
 SECTIONS = ["scores", "overlays", "activations", "labels", "distributions", "learning", "record", "recipe"]
@@ -74,7 +77,8 @@ def test_mask_and_label(make_run):
     assert page.sections == SECTIONS
     assert text.startswith("<!doctype html>")
     assert len(text) < 4_000_000
-    assert text.count('class="reference"') == 12 - 1  # one of the twelve has an empty reference
+    # Twelve in the three tiers, of which one has an empty reference, and one more of the medium size.
+    assert text.count('class="reference"') == 12 - 1 + 1
     for words in (
         "demo",
         "Data set discs , split test , 14 cases",
@@ -100,9 +104,11 @@ def test_mask_and_label(make_run):
     assert f"{mean:.3f}" in page.text
     figures = sorted(path.name for path in (run.path / "figures").iterdir())
     assert figures == [
+        "test-dice-by-size-class.svg",
         "test-dice-by-size.svg",
         "test-distance.svg",
         "test-label-probability.svg",
+        "test-label-reliability.svg",
         "test-loss.svg",
         "test-overlap.svg",
         "test-rate.svg",
@@ -162,6 +168,54 @@ def test_everything_is_escaped(make_run):
     assert "i" not in page.tags
     for name in (evil, "NA", "007"):
         assert name in page.text
+
+
+def test_the_calibration_of_pixels_needs_the_histograms(make_run):
+    run = make_run(count=4)
+    assert "calibration" not in report(run)[0].sections
+    kept = Histograms(("lesion",))
+    for case in run.cases:
+        reference = read_case_mask(case)
+        kept.add(case.id, image_histograms(reference, run.predictor(case).probability, classes=("lesion",)))
+    kept.save(run.path / "histograms" / "test.npz")
+    page, _ = report(run)
+    assert "calibration" in page.sections
+    assert "Calibration of the pixels of all images together." in page.text
+    assert (run.path / "figures" / "test-pixel-reliability.svg").is_file()
+    (run.path / "histograms" / "test.npz").write_bytes(b"")
+    with pytest.raises(InputError, match="test.npz is damaged"):
+        report(run)
+
+
+@pytest.mark.parametrize(
+    ("labels", "axis"),
+    [(("benign", "malignant"), "share of malignant"), (("a", "b", "c"), "share predicted rightly")],
+)
+def test_the_calibration_of_labels(make_run, labels, axis):
+    page, _ = report(make_run(count=14, labels=labels))
+    assert axis in page.text
+
+
+def test_low_scores_by_size(make_run):
+    page, _ = report(make_run(count=40))
+    assert "Other low scores of small references, " in page.text
+    assert "Dice of small, medium and large references" in page.text
+
+
+def test_scores_without_a_model(make_run):
+    run = make_run(count=14, labels=())
+    facts = {"read as": "masks"}
+    subject = Subject("their <masks>", "Predictions of somebody.", "discs", ("lesion",), facts=facts)
+    for name in ("recipe.yaml", "record.json", "history.csv"):
+        (run.path / name).unlink()
+    for predict, outlined in ((run.predictor, True), (None, False)):
+        path = write_scores_report(run.path, split="test", subject=subject, cases=run.cases, predict=predict)
+        page = Page(path.read_text(encoding="utf-8"))
+        assert not page.misnested
+        expected = ["scores", "overlays", "distributions", "record"]
+        assert page.sections == [name for name in expected if outlined or name != "overlays"]
+        for words in ("their <masks>", "read as masks", "For research, not for diagnosis."):
+            assert words in page.text
 
 
 def test_without_history(make_run):

@@ -1,6 +1,7 @@
 """Training does what the recipe says."""
 
 import shutil
+import signal
 
 import pandas as pd
 import pytest
@@ -178,6 +179,36 @@ def test_the_gate_stops_and_can_be_overridden(go, make_folder, tmp_path):
     record, _ = go("training.epochs=1", root=root, ignore_gate=True)
     assert record.gate_overridden
     assert record.gate["error"] >= 1
+
+
+def test_a_job_of_several_tasks_without_a_launcher_is_one_process(go, monkeypatch):
+    for name, value in {"SLURM_JOB_ID": "7", "SLURM_JOB_NAME": "job", "SLURM_NTASKS": "8"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("SLURM_PROCID", "0")
+    record, _ = go("training.epochs=1")
+    assert " x " not in record.environment.device
+
+
+def test_ctrl_c_ends_training_as_such_and_it_goes_on(go, disc_folder, tmp_path):
+    def on_epoch(row):
+        if row["epoch"] > 1:
+            raise KeyboardInterrupt
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        go(root=disc_folder, listener=Listener(on_epoch=on_epoch))
+    assert signal.getsignal(signal.SIGINT) is before
+    record, _ = go(root=disc_folder, resume=True)
+    assert (record.epochs, record.resumed) == (3, 1)
+
+
+def test_validation_in_pieces_is_validation_at_once(small_settings, make_folder, tmp_path):
+    recipe = load_recipe("demo", small_settings)
+    module = TrainingModule(recipe, build_model(recipe)).eval()
+    image = torch.rand(7, 3, 32, 32)
+    with torch.no_grad():
+        whole, pieces = module.model(image), module._predict(image)  # of 4 and 3
+    torch.testing.assert_close(pieces, whole)
 
 
 def test_listeners_hear_of_gate_groups_and_epochs(go):

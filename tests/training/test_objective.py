@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from delineate.data import Batch
-from delineate.losses import bce_loss, one_hot_mask, structure_loss
+from delineate.losses import LOSSES, bce_loss, create_loss, one_hot_mask, structure_loss
 from delineate.models.prediction import Prediction
 from delineate.recipe_io import load_recipe
-from delineate.training.objective import Objective
+from delineate.training.objective import Objective, pools_over_batch
 
 
 def batch(has_mask, label, classes=1):
@@ -89,3 +89,22 @@ def test_interaction_compares_the_joint_map_with_the_mask_and_needs_no_reference
     loss.total.backward()
     assert joint.grad.abs().sum() > 0
     assert Objective(recipe)(prediction, given).interaction == 0  # in evaluation there is no joint map
+
+
+@pytest.mark.parametrize("options", [{}, {"over": "batch"}])
+@pytest.mark.parametrize("name", LOSSES)
+def test_it_is_known_which_losses_are_no_mean_over_cases(name, options):
+    """Processes that share a batch exchange their predictions for those."""
+    if not options.keys() <= LOSSES[name].options.keys():
+        return
+    more = {"pretrained": False, "size": 16} if name == "lossnet" else {}
+    loss = create_loss(name, options | more)
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(4, 1, 16, 16, generator=generator)
+    target = (
+        torch.rand(4, 1, 16, 16, generator=generator)
+        > torch.tensor([0.1, 0.9, 0.3, 0.5])[:, None, None, None]
+    ).float()
+    halves = (loss(logits[:2], target[:2]) + loss(logits[2:], target[2:])) / 2
+    same = torch.allclose(halves, loss(logits, target), rtol=1e-5)
+    assert same is not pools_over_batch(name, options)

@@ -11,7 +11,10 @@ from delineate.cli.analyse import analyse_app
 from delineate.cli.data import data_app
 from delineate.cli.datasets import datasets
 from delineate.cli.listing import models, profile, recipes
-from delineate.cli.runs import evaluate, predict, train
+from delineate.cli.reproduce import reproduce
+from delineate.cli.runs import predict, train
+from delineate.cli.scoring import evaluate
+from delineate.cli.study import study
 from delineate.version import __version__
 
 app = typer.Typer(
@@ -22,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for command in (models, recipes, datasets, train, evaluate, predict, profile):
+for command in (models, recipes, datasets, train, evaluate, predict, profile, study, reproduce):
     app.command()(command)
 app.add_typer(data_app, name="data")
 app.add_typer(analyse_app, name="analyse")

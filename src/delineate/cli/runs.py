@@ -1,5 +1,6 @@
 """Commands that train, measure and use a model."""
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -87,26 +88,23 @@ def train(
 
 
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
-    data: Annotated[
-        Path | None, typer.Option("--data", help="Another place of the data, or other data.")
-    ] = None,
-    split: Annotated[str, typer.Option(help="train, val, test or all.")] = "test",
-    dataset: Annotated[
-        str | None, typer.Option("--dataset", help="Name of the reader of other data.")
-    ] = None,
-    device: Device = "auto",
-    as_json: AsJson = False,
+    run: Path,
+    *,
+    data: Path | None,
+    split: str,
+    dataset: str | None,
+    metrics: Sequence[str],
+    device: str,
+    as_json: bool,
 ) -> None:
-    """Score a trained model: scores.csv, summary.json and report.html in the run's folder.
-
-    Example: delineate evaluate runs/demo --split test
-    """
+    """Score a trained model and print the result; the command is in `scoring.py`."""
     from delineate.inference.evaluate import evaluate as measure
     from delineate.study.report import write_report
 
     with console.progress_bar("scoring") as update:
-        result = measure(run, root=data, dataset=dataset, split=split, device=device, progress=update)
+        result = measure(
+            run, root=data, dataset=dataset, split=split, metrics=metrics, device=device, progress=update
+        )
     console.say("writing the report")
     report = write_report(run, split=result.split, predictor=result.predictor, cases=result.cases)
     if as_json:

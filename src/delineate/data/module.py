@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import lightning
 import numpy as np
@@ -18,60 +18,82 @@ from delineate.data.splits import SPLITS
 from delineate.data.transforms import Augmentation
 
 
-class EpochSampler(Sampler[tuple[int, int]]):
-    """Yield (epoch, position), in an order that depends on seed and epoch alone.
+class EpochSampler(Sampler[list[tuple[int, int]]]):
+    """Yield this process's part of each batch as (epoch, position), in an order of seed and epoch alone.
 
     The epoch travels with every position because persistent worker processes hold a copy of the data set,
     which no later call can reach. Lightning calls `set_epoch` at the start of every epoch, resumed or not.
 
+    All processes together see every case exactly once in an epoch, in the batches that one process would see.
+    Shuffled batches are for learning, in which all processes take part in every step: each gets an equal
+    share of every batch, up to one case. Batches in order are for scoring and are dealt out whole, in turn.
+
     Args:
         length: number of cases.
+        batch_size: cases in a batch, of all processes together. Shuffled, a last batch with fewer cases than
+            processes, or of one case alone, joins the batch before it: every process needs a case in every
+            step, and batch normalisation has no variance over one.
         seed: seed of the order.
         shuffle: whether the order is random; without it positions come in order.
-        batch_size: a last batch of one case is dropped when `shuffle` is on, because batch normalisation has
-            no variance there; another case is left out in every epoch. 1 drops nothing.
-        rank: number of this process when several train together.
-        world: number of processes; each takes every `world`-th position. When shuffling, all take equally
-            many, so that none waits; use Trainer(use_distributed_sampler=False).
+        rank: number of this process when several train together; use Trainer(use_distributed_sampler=False).
+        world: number of processes.
+
+    Raises:
+        InputError: there are fewer cases than processes to share them.
     """
 
     def __init__(
         self,
         length: int,
         *,
+        batch_size: int = 1,
         seed: int = 0,
         shuffle: bool = True,
-        batch_size: int = 1,
         rank: int = 0,
         world: int = 1,
     ) -> None:
+        if shuffle and length < world:
+            raise InputError(
+                f"{world} processes cannot share {length} training case(s); start at most one per case."
+            )
         self.length = length
         self.seed = seed
         self.shuffle = shuffle
         self.rank = rank
         self.world = world
         self.epoch = 0
-        self._count = len(range(rank, length, world))
-        if shuffle:
-            self._count = max(1, length // world) if length else 0
-            if batch_size > 1 and self._count > batch_size and self._count % batch_size == 1:
-                self._count -= 1
+        starts = list(range(0, length, batch_size))
+        fewest = min(batch_size, max(2, world))
+        if shuffle and len(starts) > 1 and length - starts[-1] < fewest:
+            starts.pop()
+        self._bounds = list(zip(starts, [*starts[1:], length], strict=True))
+
+    @property
+    def sampler(self) -> Self:
+        """Itself: Lightning looks here for `set_epoch`."""
+        return self
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch that the next iteration belongs to."""
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return self._count
+        return len(self._mine())
 
-    def __iter__(self) -> Iterator[tuple[int, int]]:
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         order = np.arange(self.length)
         if self.shuffle:
             text = f"order/{self.seed}/{self.epoch}".encode()
             key = int.from_bytes(hashlib.sha256(text).digest()[:8], "big")
             order = np.random.Generator(np.random.PCG64(key)).permutation(self.length)
-        mine = order[self.rank :: self.world][: self._count]
-        yield from ((self.epoch, int(position)) for position in mine)
+        for start, stop in self._mine():
+            batch = order[start:stop]
+            mine = batch[self.rank :: self.world] if self.shuffle else batch
+            yield [(self.epoch, int(position)) for position in mine]
+
+    def _mine(self) -> list[tuple[int, int]]:
+        """First and last position, exclusive, of the batches that this process has a part in."""
+        return self._bounds if self.shuffle else self._bounds[self.rank :: self.world]
 
 
 class CaseDataModule(lightning.LightningDataModule):
@@ -80,7 +102,7 @@ class CaseDataModule(lightning.LightningDataModule):
     Args:
         cases: cases that all have a split (`complete_splits`).
         size: (height, width) of the samples.
-        batch_size: cases per batch; a last training batch of one case is dropped, see `EpochSampler`.
+        batch_size: cases per batch, of all processes together; see `EpochSampler`.
         classes: as in `CaseDataset`.
         labels: as in `CaseDataset`.
         ignore_labels: as in `CaseDataset`.
@@ -117,6 +139,8 @@ class CaseDataModule(lightning.LightningDataModule):
             raise InputError(f"batch_size must be at least 1, got {batch_size}.")
         if workers < 0:
             raise InputError(f"workers must be 0 or more, got {workers}.")
+        # With fewer validation batches than processes, some have none to score.
+        self.allow_zero_length_dataloader_with_multiple_devices = True
         self.size = size
         self.batch_size = batch_size
         self.workers = workers
@@ -194,17 +218,16 @@ class CaseDataModule(lightning.LightningDataModule):
         rank, world = _place_among_processes()
         sampler = EpochSampler(
             len(dataset),
+            batch_size=self.batch_size,
             seed=self.seed,
             shuffle=shuffle,
-            batch_size=self.batch_size,
             rank=rank,
             world=world,
         )
         self._samplers.append(sampler)
         batches: DataLoader[Any] = _LateDataLoader(
             dataset,
-            batch_size=self.batch_size,
-            sampler=sampler,
+            batch_sampler=sampler,
             collate_fn=collate,
             num_workers=self.workers,
             persistent_workers=self.workers > 0,

@@ -7,7 +7,7 @@ Figures are made through `Figure`, never through pyplot, which would keep them i
 
 import io
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+    from delineate.metrics.calibration import Calibration
 
 PALETTE: Mapping[str, str] = {
     "ink": "#1b1f24",
@@ -33,7 +35,10 @@ PALETTE: Mapping[str, str] = {
 
 WIDTH = 4.2  # inches; at 72 points an inch this is 400 CSS pixels, so that text keeps its size on a phone
 _HEIGHT = 2.7
-_SERIES = [PALETTE[name] for name in ("s1", "s2", "s3", "s4", "s5", "s6")]
+SERIES = tuple(PALETTE[name] for name in ("s1", "s2", "s3", "s4", "s5", "s6"))
+"""Colours of series, in this order."""
+MARKERS = ("o", "s", "^", "D", "v", "P")
+"""Shapes that go with them, for readers without colour."""
 
 
 def curves(
@@ -50,9 +55,9 @@ def curves(
     """
     from matplotlib.ticker import MaxNLocator  # slow to import
 
-    with _panel(f"curves {' '.join(columns)}") as (axes, finish):
+    with panel(f"curves {' '.join(columns)}") as (axes, finish):
         epochs = history["epoch"].to_numpy()
-        for (column, name), colour in zip(columns.items(), _SERIES, strict=False):
+        for (column, name), colour in zip(columns.items(), SERIES, strict=False):
             marker = "o" if len(epochs) < 3 else ""
             axes.plot(
                 epochs, history[column], color=colour, label=name, linewidth=1.5, marker=marker, markersize=4
@@ -76,7 +81,7 @@ def curves(
         axes.set(xlabel="epoch", ylabel=label)
         axes.margins(x=0.02, y=0.12)
         if len(columns) > 1:
-            _legend(axes, columns=len(columns))
+            legend(axes, columns=len(columns))
         return finish()
 
 
@@ -90,13 +95,13 @@ def distribution(values: Mapping[str, ArrayLike], *, label: str, unit_range: boo
             beyond 1.
     """
     generator = np.random.default_rng(0)  # only spreads the dots, so that equal values do not hide each other
-    with _panel(f"distribution {' '.join(values)}", height=0.75 + 0.42 * len(values)) as (axes, finish):
+    with panel(f"distribution {' '.join(values)}", height=0.75 + 0.42 * len(values)) as (axes, finish):
         for row, column in enumerate(values.values()):
             found = np.asarray(column, dtype=np.float64)
             found = found[np.isfinite(found)]
             if found.size == 0:
                 continue
-            _dots(axes, found, row - 0.16 + generator.uniform(-0.1, 0.1, found.size), _SERIES[0], size=2.4)
+            dots(axes, found, row - 0.16 + generator.uniform(-0.1, 0.1, found.size), SERIES[0], size=2.4)
             low, first, median, third, high = np.percentile(found, [5, 25, 50, 75, 95])
             box = row + 0.16
             axes.plot([low, high], [box, box], color=PALETTE["muted"], linewidth=1, zorder=3)
@@ -137,23 +142,20 @@ def scatter(
     across, up = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     shown = np.isfinite(across) & np.isfinite(up) & (across > 0)
     names = np.asarray(groups if groups is not None else [""] * across.size, dtype=object)
-    with _panel("scatter") as (axes, finish):
+    with panel("scatter") as (axes, finish):
         axes.set_xscale("log")
-        kinds = sorted(set(names[shown].tolist()))[: len(_SERIES)]
-        for kind, colour in zip(kinds, _SERIES, strict=False):
+        kinds = sorted(set(names[shown].tolist()))[: len(SERIES)]
+        for kind, colour in zip(kinds, SERIES, strict=False):
             chosen = shown & (names == kind)
-            _dots(axes, across[chosen], up[chosen], colour, size=3.6, label=str(kind))
+            dots(axes, across[chosen], up[chosen], colour, size=3.6, label=str(kind))
         if shown.any():
             axes.set_xlim(across[shown].min() / 1.3, across[shown].max() * 1.3)
         axes.set_ylim(-0.03, 1.03)
         axes.set(xlabel=xlabel, ylabel=ylabel)
-        axes.xaxis.set_major_formatter(lambda value, _position: f"{value:g}")
-        if across[shown].size and across[shown].max() / across[shown].min() > 20:
-            axes.xaxis.set_minor_formatter(lambda _value, _position: "")
-        else:
-            axes.xaxis.set_minor_formatter(lambda value, _position: f"{value:g}")
+        if shown.any():
+            label_decades(axes, across[shown].max() / across[shown].min())
         if len(kinds) > 1:
-            _legend(axes, columns=len(kinds))
+            legend(axes, columns=len(kinds))
         return finish()
 
 
@@ -164,29 +166,62 @@ def roc(curve: Mapping[str, tuple[ArrayLike, ArrayLike]], point: tuple[float, fl
         curve: name in the legend -> (false positive rate, true positive rate), both rising from 0 to 1.
         point: (false positive rate, true positive rate) at the decision threshold, or None.
     """
-    with _panel("roc", height=3.4) as (axes, finish):
+    with panel("roc", height=3.4) as (axes, finish):
         axes.plot([0, 1], [0, 1], color=PALETTE["muted"], linewidth=1, linestyle=(0, (3, 3)))
-        for (name, (false, true)), colour in zip(curve.items(), _SERIES, strict=False):
+        for (name, (false, true)), colour in zip(curve.items(), SERIES, strict=False):
             axes.plot(false, true, color=colour, linewidth=1.7, label=name)
         if point is not None:
             axes.plot(
-                *point, marker="o", markersize=6, color=_SERIES[1], linestyle="none", label="at the threshold"
+                *point, marker="o", markersize=6, color=SERIES[1], linestyle="none", label="at the threshold"
             )
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xlabel="1 − specificity", ylabel="sensitivity")
         if len(curve) > 1:  # several names need more room than the corner below a good curve has
-            _legend(axes, columns=1)
+            legend(axes, columns=1)
         else:
             axes.legend(loc="lower right", frameon=False, labelcolor=PALETTE["ink"])
         return finish()
 
 
-def inline(svg: str) -> str:
-    """Turn a chart into markup for an HTML page: no prologue, colours as CSS variables, the page's font."""
+def reliability(curve: Mapping[str, "Calibration"], *, xlabel: str, ylabel: str) -> str:
+    """Draw reliability diagrams: how often each probability came true, with the diagonal of perfect ones.
+
+    A dot is a bin; its area grows with the bin's share of all cases or pixels.
+
+    Args:
+        curve: name in the legend -> diagram; at most six.
+        xlabel: of the horizontal axis.
+        ylabel: of the vertical axis.
+    """
+    with panel(f"reliability {xlabel}", height=3.4) as (axes, finish):
+        axes.plot([0, 1], [0, 1], color=PALETTE["muted"], linewidth=1, linestyle=(0, (3, 3)))
+        for (name, found), colour, marker in zip(curve.items(), SERIES, MARKERS, strict=False):
+            some = found.cases > 0
+            across, up = found.confidence[some], found.frequency[some]
+            share = found.cases[some] / max(int(found.cases.sum()), 1)
+            axes.plot(across, up, color=colour, linewidth=1.3, zorder=3)
+            axes.scatter(across, up, s=8 + 70 * share, color=colour, marker=marker, linewidths=0, zorder=4)
+            axes.plot([], [], color=colour, marker=marker, markersize=4, linewidth=1.3, label=name)
+        axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xlabel=xlabel, ylabel=ylabel)
+        if len(curve) > 1:
+            legend(axes, columns=legend_columns(curve))
+        return finish()
+
+
+def inline(svg: str, key: str = "") -> str:
+    """Turn a chart into markup for an HTML page: no prologue, colours as CSS variables, the page's font.
+
+    Args:
+        svg: the chart.
+        key: put before the ids inside the chart, so that like charts may stand on one page; letters, digits,
+            ".", "-", "_" and "+".
+    """
     body = svg[svg.index("<svg") :]
     body = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", body, flags=re.DOTALL)
     body = body.replace("font-family: sans-serif", "font-family: inherit")
     used = set(re.findall(r"#([\w.]+)[\")]", body))
-    body = re.sub(r' id="([^"]*)"', lambda found: found[0] if found[1] in used else "", body)
+    ids = {name for name in re.findall(r' id="([^"]*)"', body) if name in used}
+    body = re.sub(r' id="([^"]*)"', lambda m: f' id="{key}{m[1]}"' if m[1] in ids else "", body)
+    body = re.sub(r'#([\w.]+)(?=[")])', lambda m: f"#{key}{m[1]}" if m[1] in ids else m[0], body)
     body = re.sub(r'\s(xmlns(:xlink)?="[^"]*"|version="[^"]*")', "", body)
     body = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", body, count=1)
     body = re.sub(r'(<svg[^>]*?) height="[^"]*"', r'\1 class="chart" aria-hidden="true"', body, count=1)
@@ -197,7 +232,7 @@ def inline(svg: str) -> str:
 
 
 @contextmanager
-def _panel(salt: str, height: float = _HEIGHT) -> Iterator[tuple["Axes", Any]]:
+def panel(salt: str, height: float = _HEIGHT) -> Iterator[tuple["Axes", Callable[[], str]]]:
     """Give axes to draw on and a function that returns the SVG; the settings last as long as the block.
 
     Args:
@@ -245,7 +280,8 @@ def _panel(salt: str, height: float = _HEIGHT) -> Iterator[tuple["Axes", Any]]:
         yield axes, finish
 
 
-def _legend(axes: "Axes", columns: int) -> None:
+def legend(axes: "Axes", columns: int) -> None:
+    """Put the names of the series above the axes, in this many columns."""
     axes.legend(
         loc="lower left",
         bbox_to_anchor=(0, 1.0),
@@ -259,7 +295,27 @@ def _legend(axes: "Axes", columns: int) -> None:
     )
 
 
-def _dots(
+def label_decades(axes: "Axes", ratio: float) -> None:
+    """Write plain numbers on a logarithmic horizontal axis, between the decades as many as have room.
+
+    Args:
+        axes: with its scale set.
+        ratio: largest value over smallest, at least 1.
+    """
+    digits = "123456789" if ratio < 4 else "125" if ratio < 50 else "1"
+    axes.xaxis.set_major_formatter(lambda value, _position: f"{value:g}")
+    axes.xaxis.set_minor_formatter(
+        lambda value, _position: f"{value:.3g}" if f"{value:e}"[0] in digits else ""
+    )
+
+
+def legend_columns(names: Iterable[str]) -> int:
+    """How many names of this length fit beside each other."""
+    longest = max(map(len, names), default=0)
+    return 3 if longest <= 12 else 2 if longest <= 20 else 1
+
+
+def dots(
     axes: "Axes", x: NDArray[np.float64], y: NDArray[np.float64], colour: str, size: float, label: str = ""
 ) -> None:
     """Draw dots as one path of zero-length strokes with round ends, far shorter than separate markers."""

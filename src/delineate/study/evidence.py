@@ -1,6 +1,6 @@
 """The pictures of a run report: which cases are shown, and what is drawn on them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,11 +13,13 @@ from delineate.data.case import Case
 from delineate.data.images import read_case_image, read_case_mask
 from delineate.explain.activation import Method, Target, activation_map
 from delineate.study.pictures import LONGEST, activation_svg, fitted_size, outline, overlay_svg, thumbnail
+from delineate.study.sizes import size_classes
 
 if TYPE_CHECKING:
     from delineate.inference.predictor import ImagePrediction, Predictor
 
 PER_TIER = 4
+PER_SIZE = 2
 _ACTIVATIONS_PER_TIER = 2
 _ACTIVATION_SIDE = 300  # pixels
 _MAP_SIDE = (
@@ -84,19 +86,33 @@ def tiers(scores: pd.Series, count: int = PER_TIER) -> dict[str, list[str]]:
     }
 
 
-def overlay_tiers(table: pd.DataFrame, cases: Mapping[str, Case], predictor: "Predictor") -> list[Tier]:
-    """Draw reference and prediction on the best, median and worst cases by dice.
+def overlay_tiers(
+    table: pd.DataFrame, cases: Mapping[str, Case], predict: Callable[[Case], "ImagePrediction"]
+) -> list[Tier]:
+    """Draw reference and prediction on the best, median and worst cases by dice, then the worst by size.
+
+    The last tiers are the lowest scores below the median among small, medium and large references; no case
+    is drawn twice.
 
     Args:
         table: rows of `scores.csv` of one split, with `dice`.
         cases: id -> case; only cases with a mask are shown.
-        predictor: the model of the run.
+        predict: gives the mask of a case, for example the predictor of the run.
     """
     drawable = [key for key, case in cases.items() if case.mask is not None]
-    shown = table[table["image_id"].isin(drawable)].set_index("image_id")
+    table = table[table["image_id"].isin(drawable)]
+    shown = table.set_index("image_id")
+    chosen = {f"{title} by dice": ids for title, ids in tiers(shown["dice"]).items()}
+    drawn = {key for ids in chosen.values() for key in ids}
+    for part in size_classes(table):
+        rest = shown["dice"].loc[[key for key in part.ids if key not in drawn]].dropna()
+        rest = rest[rest < shown["dice"].median()]
+        order = [key for _, key in sorted((float(value), str(key)) for key, value in rest.items())]
+        chosen[f"Other low scores of {part.name} references, {part.range} of the image"] = order[:PER_SIZE]
     return [
-        Tier(title, [_overlay(_row(shown, key), cases[key], predictor) for key in ids])
-        for title, ids in tiers(shown["dice"]).items()
+        Tier(title, [_overlay(_row(shown, key), cases[key], predict) for key in ids])
+        for title, ids in chosen.items()
+        if ids
     ]
 
 
@@ -167,9 +183,9 @@ def with_decisions(table: pd.DataFrame, labels: Sequence[str], threshold: float)
     )
 
 
-def _overlay(row: pd.Series, case: Case, predictor: "Predictor") -> View:
+def _overlay(row: pd.Series, case: Case, predict: Callable[[Case], "ImagePrediction"]) -> View:
     image = read_case_image(case)
-    outlines = _outlines(image, case, predictor(case))
+    outlines = outlines_of(image, case, predict(case).mask)
     title = f"{case.id}: outlines of reference and prediction"
     return _view(row, case, [Panel(overlay_svg(thumbnail(image), outlines, title))])
 
@@ -222,11 +238,20 @@ def _view(row: pd.Series, case: Case, panels: Sequence[Panel]) -> View:
     )
 
 
-def _outlines(image: NDArray[np.uint8], case: Case, prediction: "ImagePrediction") -> dict[str, str]:
-    size = fitted_size(image, LONGEST)
-    outlines = {"reference": _reference(case, thumbnail(image))}
-    if prediction.mask is not None:
-        outlines["prediction"] = outline(prediction.mask, size)
+def outlines_of(
+    image: NDArray[np.uint8], case: Case, mask: NDArray[np.uint8] | None, longest: int = LONGEST
+) -> dict[str, str]:
+    """Trace reference and prediction for `overlay_svg`, for a picture of at most `longest` pixels a side.
+
+    Args:
+        image: (H, W, 3), as read.
+        case: its reference is traced when it has one.
+        mask: prediction (H, W) uint8, or None.
+        longest: as for `thumbnail`.
+    """
+    outlines = {"reference": _reference(case, thumbnail(image, longest))}
+    if mask is not None:
+        outlines["prediction"] = outline(mask, fitted_size(image, longest))
     return outlines
 
 

@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from markupsafe import Markup
@@ -56,13 +56,29 @@ def overlay_svg(image: NDArray[np.uint8], outlines: Mapping[str, str], title: st
         outlines: CSS class ("reference", "prediction") -> path data from `outline`, drawn in this order.
         title: text for readers who do not see the picture.
     """
-    # A dark casing keeps an outline visible on a surface of its own colour; casings lie below outlines.
-    drawn = {name: path for name, path in outlines.items() if path}
-    paths = Markup("").join(
-        [Markup('<path class="casing" d="{}"/>').format(path) for path in drawn.values()]
-        + [Markup('<path class="{}" d="{}"/>').format(name, path) for name, path in drawn.items()]
+    picture = _image(jpeg_uri(image), image.shape)
+    return _svg(image.shape[0], image.shape[1], picture + _outlined(outlines), title)
+
+
+def shared_overlays(
+    image: NDArray[np.uint8], drawings: Sequence[tuple[Mapping[str, str], str]], key: str
+) -> list[Markup]:
+    """Compose one image with several sets of outlines; the page holds the image only once.
+
+    Args:
+        image: (H, W, 3) uint8, as `thumbnail` gives.
+        drawings: per picture its outlines and its title, as in `overlay_svg`.
+        key: id of the image on the page, unique there.
+    """
+    height, width = image.shape[:2]
+    picture = Markup('<image id="{}" width="{}" height="{}" href="{}"/>').format(
+        key, width, height, jpeg_uri(image)
     )
-    return _svg(image.shape[0], image.shape[1], _image(jpeg_uri(image), image.shape) + paths, title)
+    again = Markup('<use href="#{}"/>').format(key)
+    return [
+        _svg(height, width, (again if number else picture) + _outlined(outlines), title)
+        for number, (outlines, title) in enumerate(drawings)
+    ]
 
 
 def activation_svg(
@@ -114,6 +130,15 @@ def _uri(image: Image.Image, kind: str, **options: object) -> str:
 def _image(uri: str, shape: tuple[int, ...]) -> Markup:
     markup = Markup('<image width="{}" height="{}" preserveAspectRatio="none" href="{}"/>')
     return markup.format(shape[1], shape[0], uri)
+
+
+def _outlined(outlines: Mapping[str, str]) -> Markup:
+    # A dark casing keeps an outline visible on a surface of its own colour; casings lie below outlines.
+    drawn = {name: path for name, path in outlines.items() if path}
+    return Markup("").join(
+        [Markup('<path class="casing" d="{}"/>').format(path) for path in drawn.values()]
+        + [Markup('<path class="{}" d="{}"/>').format(name, path) for name, path in drawn.items()]
+    )
 
 
 def _svg(height: int, width: int, content: Markup, title: str) -> Markup:

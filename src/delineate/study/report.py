@@ -1,77 +1,41 @@
 """The report of a run: one HTML file that needs nothing else."""
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from markupsafe import Markup
 
 from delineate.checks import InputError
-from delineate.config import Recipe
 from delineate.data.case import Case
 from delineate.explain.activation import Method
 from delineate.explain.overlay import map_method
 from delineate.files import write_text
-from delineate.metrics import METRICS, Metric, metric_of
+from delineate.metrics import metric_of
 from delineate.recipe_io import dump_recipe, load_recipe
-from delineate.record import RunRecord, read_record
-from delineate.study import charts
+from delineate.record import read_record
+from delineate.study import run_charts
 from delineate.study.evidence import activation_tiers, overlay_tiers, with_decisions
+from delineate.study.page import KINDS, Heading, metric_order, render, unit_of
+from delineate.version import __version__
 
 if TYPE_CHECKING:
-    from delineate.inference.predictor import Predictor
+    from delineate.inference.predictor import ImagePrediction, Predictor
 
-_KINDS = {
-    "overlap": "Overlap, mean over images",
-    "surface": "Distance of the outlines, mean over images",
-    "saliency": "Agreement of the probability map, mean over images",
-    "pooled": "Overlap, pixels of all images pooled",
-    "label": "Labels",
-}
 _HEADLINES = ("dice", "iou", "auc", "balanced_accuracy", "hd95", "label_accuracy")
-_ARROWS = {"up": "↑", "down": "↓", "none": ""}
-_DIRECTIONS = {"up": "higher is better", "down": "lower is better", "none": ""}
 
 
 @dataclass(frozen=True)
-class Score:
+class Score(Heading):
     """One line of the score table."""
 
-    name: str
     mean: float
     low: float
     high: float
     n: int
-    unit: str
-    metric: Metric
-
-    @property
-    def arrow(self) -> str:
-        """Which direction is better, as a sign."""
-        return _ARROWS[self.metric.better]
-
-    @property
-    def direction(self) -> str:
-        """Which direction is better, in words."""
-        return _DIRECTIONS[self.metric.better]
-
-
-@dataclass(frozen=True)
-class Chart:
-    """A chart and the words beneath it."""
-
-    name: str
-    svg: str
-    caption: str
-
-    @property
-    def markup(self) -> Markup:
-        """The chart as a part of the page; its text was escaped when it was drawn."""
-        return Markup(charts.inline(self.svg))
 
 
 @dataclass(frozen=True)
@@ -82,12 +46,32 @@ class Confusion:
     counts: Sequence[Sequence[int]]
 
 
+@dataclass(frozen=True)
+class Subject:
+    """What a report is about when no run was trained here: predictions that another program wrote."""
+
+    title: str
+    """Heading of the page."""
+    summary: str
+    """One line beneath it."""
+    data_name: str
+    """Name of the data set."""
+    classes: Sequence[str]
+    """Mask classes without the background."""
+    labels: Sequence[str] = ()
+    """Labels, when the table has their probabilities."""
+    threshold: float = 0.5
+    """Above which the second of two labels counts as found."""
+    facts: Mapping[str, str] = field(default_factory=dict)
+    """The record: term -> text."""
+
+
 def write_report(run: Path, *, split: str, predictor: "Predictor", cases: Sequence[Case]) -> Path:
     """Write `report.html` of an evaluated run, and its charts as SVG files under `figures/`.
 
     Args:
         run: a run folder with recipe.yaml, record.json, scores.csv and summary.json; history.csv may be
-            absent.
+            absent, and `histograms/<split>.npz` too, from which the calibration of pixels is drawn.
         split: the split that is reported; scores.csv and summary.json hold it.
         predictor: the model of the run; it predicts the pictured cases again.
         cases: the cases of the split; a scored case that is not among them is not pictured.
@@ -101,81 +85,111 @@ def write_report(run: Path, *, split: str, predictor: "Predictor", cases: Sequen
     """
     recipe = load_recipe(run / "recipe.yaml")
     record = read_record(run / "record.json")
-    labels = tuple(predictor.info.labels)
-    table = with_decisions(_read_scores(run / "scores.csv", split), labels, predictor.info.threshold)
-    scores = _read_summary(run / "summary.json", split, cases)
-    by_id = {case.id: case for case in cases}
+    subject = Subject(
+        title=recipe.name,
+        summary=recipe.summary,
+        data_name=Path(record.data_root).name or record.dataset,
+        classes=recipe.task.classes,
+        labels=tuple(predictor.info.labels),
+        threshold=predictor.info.threshold,
+    )
     method = map_method(recipe.model.name)
-    learning = _learning(run / "history.csv", record, recipe)
-    distributions = [*_distributions(table), *_dice_by_size(table)]
-    label_charts = [
-        *_roc(table, labels, predictor.info.threshold, scores),
-        *_label_probabilities(table, labels),
-    ]
-    page = {
-        "split": split,
-        "data_name": Path(record.data_root).name or record.dataset,
+    table = _read_table(run, split, subject)
+    page = _scores_page(run, split, subject, table, cases, predictor) | {
+        "model": recipe.model,
+        "record": record,
+        "version": record.environment.delineate,
+        "evaluation": record.evaluations.get(split),
         "recipe": recipe,
         "recipe_text": dump_recipe(recipe),
-        "record": record,
-        "evaluation": record.evaluations.get(split),
-        "classes": recipe.task.classes,
+        "activations": _activations(table, {case.id: case for case in cases}, predictor, method),
+        "activation_method": method,
+        "learning": run_charts.learning_curves(run / "history.csv", record, recipe),
+    }
+    return _write(run, split, page)
+
+
+def write_scores_report(
+    folder: Path,
+    *,
+    split: str,
+    subject: Subject,
+    cases: Sequence[Case],
+    predict: "Callable[[Case], ImagePrediction] | None" = None,
+) -> Path:
+    """Write the report of scores whose predictions came as files: as `write_report`, without a model.
+
+    Args:
+        folder: with scores.csv and summary.json; `histograms/<split>.npz` may be absent.
+        split: as these two files name it.
+        subject: what the scores are of.
+        cases: the scored cases; one that is not among them is not pictured.
+        predict: gives the prediction of a case, or None for a report without pictures.
+
+    Raises:
+        InputError: as `write_report`.
+    """
+    table = _read_table(folder, split, subject)
+    page = _scores_page(folder, split, subject, table, cases, predict) | {
+        "model": None,
+        "record": None,
+        "version": __version__,
+        "recipe": None,
+        "activations": [],
+        "learning": [],
+    }
+    return _write(folder, split, page)
+
+
+def _read_table(folder: Path, split: str, subject: Subject) -> pd.DataFrame:
+    table = _read_scores(folder / "scores.csv", split)
+    return with_decisions(table, tuple(subject.labels), subject.threshold)
+
+
+def _scores_page(
+    folder: Path,
+    split: str,
+    subject: Subject,
+    table: pd.DataFrame,
+    cases: Sequence[Case],
+    predict: "Callable[[Case], ImagePrediction] | None",
+) -> dict[str, Any]:
+    """Everything of the page that needs the scores only."""
+    labels = tuple(subject.labels)
+    scores = _read_summary(folder / "summary.json", split, cases)
+    pictured = {case.id: case for case in cases}
+    overlays = []
+    if predict is not None and run_charts.has_values(table, "dice"):
+        overlays = overlay_tiers(table, pictured, predict)
+    return {
+        "split": split,
+        "subject": subject,
+        "classes": subject.classes,
         "labels": labels,
-        "threshold": predictor.info.threshold,
+        "threshold": subject.threshold,
         "cases": len(table),
         "headlines": _headlines(scores),
         "score_groups": _grouped(scores),
         "totals": [score for score in scores.values() if score.metric.kind == "total"],
-        "overlays": overlay_tiers(table, by_id, predictor) if _has(table, "dice") else [],
-        "activations": _activations(table, by_id, predictor, method),
-        "activation_method": method,
-        "learning": learning,
-        "distributions": distributions,
-        "label_charts": label_charts,
+        "overlays": overlays,
+        "distributions": [*run_charts.distributions(table), *run_charts.dice_by_size(table)],
+        "pixel_charts": run_charts.pixel_calibration(folder, split, table["image_id"].tolist()),
+        "label_charts": [
+            *run_charts.roc_curves(table, labels, subject.threshold, scores),
+            *run_charts.label_probabilities(table, labels),
+            *run_charts.label_calibration(table, labels),
+        ],
         "confusion": _confusion(table, labels),
     }
-    for chart in [*learning, *distributions, *label_charts]:
-        write_text(run / "figures" / f"{split}-{chart.name}.svg", chart.svg)
-    path = run / "report.html"
-    write_text(path, _render(page))
+
+
+def _write(folder: Path, split: str, page: Mapping[str, Any]) -> Path:
+    for kind in ("learning", "distributions", "pixel_charts", "label_charts"):
+        for chart in page[kind]:
+            write_text(folder / "figures" / f"{split}-{chart.name}.svg", chart.svg)
+    path = folder / "report.html"
+    write_text(path, render("run.html", page))
     return path
-
-
-def _render(page: Mapping[str, Any]) -> str:
-    from jinja2 import Environment, PackageLoader, StrictUndefined  # slow to import
-
-    environment = Environment(
-        loader=PackageLoader("delineate.study"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["number"] = number
-    environment.filters["duration"] = duration
-    environment.filters["moment"] = moment
-    return environment.get_template("run.html").render(page).strip() + "\n"
-
-
-def number(value: float | None, unit: str = "") -> str:
-    """Format a score for people: three decimals for a plain number, one for a length; "–" when undefined."""
-    if value is None or not np.isfinite(value):
-        return "–"
-    return f"{value:.1f}" if unit and unit != "cases" else f"{value:.0f}" if unit else f"{value:.3f}"
-
-
-def moment(time: str) -> str:
-    """Format a time of a run record for people: "2026-01-31 10:00:00 UTC"."""
-    return time.replace("T", " ").replace("+00:00", " UTC")
-
-
-def duration(seconds: float) -> str:
-    """Format a time span for people, for example "3 min 20 s"."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
 
 
 def _read_scores(path: Path, split: str) -> pd.DataFrame:
@@ -204,13 +218,12 @@ def _read_summary(path: Path, split: str, cases: Sequence[Case]) -> dict[str, Sc
             f"{path} is damaged or lacks the split {split!r}; run `delineate evaluate` again."
         ) from error
     spaced = {case.spacing is not None for case in cases}
-    length = "px or mm" if len(spaced) != 1 else "mm" if True in spaced else "px"
     scores = {}
     for name, (mean, low, high) in rows.items():
         metric = metric_of(name)
         if metric is not None:
-            unit = length if metric.unit == "px or mm" else metric.unit
-            scores[name] = Score(name, mean, low, high, int(content[name]["n"]), unit, metric)
+            unit = unit_of(metric, spaced)
+            scores[name] = Score(name, metric, unit, mean, low, high, int(content[name]["n"]))
     return scores
 
 
@@ -220,11 +233,10 @@ def _headlines(scores: Mapping[str, Score]) -> list[Score]:
 
 def _grouped(scores: Mapping[str, Score]) -> list[tuple[str, list[Score], list[Score]]]:
     """Return (title, scores over everything, scores of single classes) for each kind that occurs."""
-    order = list(METRICS)
     groups = []
-    for kind, title in _KINDS.items():
+    for kind, title in KINDS.items():
         members = [score for score in scores.values() if score.metric.kind == kind]
-        members.sort(key=lambda score: order.index(score.name.split("[")[0].split("@")[0]))
+        members.sort(key=lambda score: metric_order(score.name))
         whole = [score for score in members if "[" not in score.name]
         if members:
             groups.append((title, whole, [score for score in members if "[" in score.name]))
@@ -239,127 +251,6 @@ def _activations(
     return activation_tiers(table, cases, predictor, method)
 
 
-def _learning(path: Path, record: RunRecord, recipe: Recipe) -> list[Chart]:
-    if not path.is_file():
-        return []
-    try:
-        history = pd.read_csv(path)
-    except ValueError as error:
-        raise InputError(
-            f"{path} is damaged; delete it to write a report without learning curves."
-        ) from error
-    if "epoch" not in history or history.empty:
-        return []
-    selected = record.selected_epoch
-    losses = {name: text for name, text in (("train_loss", "training"), ("val_loss", "validation"))}
-    losses = {name: text for name, text in losses.items() if _has(history, name)}
-    scores = {name: text for name, text in (("val_dice", "dice"), ("val_auc", "AUC")) if _has(history, name)}
-    found = []
-    if losses:
-        values = history[list(losses)].to_numpy(dtype=np.float64)
-        values = values[np.isfinite(values)]
-        log = bool(values.size and values.min() > 0 and values.max() > 20 * values.min())
-        svg = charts.curves(history, losses, selected=selected, label="loss", log=log)
-        found.append(
-            Chart("loss", svg, "Loss. The dashed line marks the epoch whose weights are the result.")
-        )
-    if scores:
-        svg = charts.curves(history, scores, selected=selected, label=" and ".join(scores.values()))
-        chosen = recipe.training.monitor if recipe.training.select == "best" else "the last epoch"
-        found.append(Chart("validation", svg, f"Scores on the validation split; selected by: {chosen}."))
-    if _has(history, "rate"):
-        svg = charts.curves(history, {"rate": "learning rate"}, selected=None, label="learning rate")
-        found.append(Chart("rate", svg, "Learning rate."))
-    return found
-
-
-def _distributions(table: pd.DataFrame) -> list[Chart]:
-    explained = "A dot is a case; box: quartiles, thick mark: median, thin line: 5th to 95th percentile."
-    found = []
-    names = [name for name in ("dice", "iou", "precision", "sensitivity") if _has(table, name)]
-    names += [name for name in table.columns if name.startswith("dice[") and _has(table, name)]
-    if names:
-        values = {name: table[name].to_numpy(dtype=np.float64) for name in names}
-        svg = charts.distribution(values, label="score", unit_range=True)
-        found.append(Chart("overlap", svg, f"Overlap scores. {explained}"))
-    names = [name for name in ("hd", "hd95", "assd") if _has(table, name)]
-    if names:
-        values = {name: table[name].to_numpy(dtype=np.float64) for name in names}
-        svg = charts.distribution(values, label="distance", unit_range=False)
-        found.append(
-            Chart(
-                "distance",
-                svg,
-                "Distances of the outlines; a mask that is missing counts as the image diagonal.",
-            )
-        )
-    return found
-
-
-def _label_probabilities(table: pd.DataFrame, labels: Sequence[str]) -> list[Chart]:
-    found = []
-    if _has(table, "true_probability"):
-        values = {
-            name: table.loc[table["truth"] == name, "true_probability"].to_numpy(dtype=np.float64)
-            for name in labels
-        }
-        svg = charts.distribution(values, label="probability of the true label", unit_range=True)
-        found.append(
-            Chart("label-probability", svg, "Probability that each case's true label got, by true label.")
-        )
-    return found
-
-
-def _dice_by_size(table: pd.DataFrame) -> list[Chart]:
-    if not _has(table, "dice") or not _has(table, "reference_pixels"):
-        return []
-    counts = next(
-        (
-            [f"{kind}{name[2:]}" for kind in ("tp", "fp", "fn", "tn")]
-            for name in table.columns
-            if name == "tp" or name.startswith("tp[")
-        ),
-        [],
-    )
-    if not counts or not set(counts) <= set(table.columns):
-        return []
-    percent = 100 * table["reference_pixels"] / table[counts].sum(axis=1)
-    empty = int((table["reference_pixels"] == 0).sum())
-    groups = table["truth"].fillna("no label").tolist() if "truth" in table else None
-    svg = charts.scatter(percent, table["dice"], groups, xlabel="reference, % of the image", ylabel="dice")
-    left_out = f" {empty} cases with an empty reference are left out." if empty else ""
-    return [Chart("dice-by-size", svg, f"Dice against the size of the reference.{left_out}")]
-
-
-def _roc(
-    table: pd.DataFrame, labels: Sequence[str], threshold: float, scores: Mapping[str, Score]
-) -> list[Chart]:
-    if "truth" not in table:
-        return []
-    from sklearn.metrics import roc_curve  # slow to import
-
-    known = table[table["truth"].notna()]
-    curves, point = {}, None
-    for name in labels[1:] if len(labels) == 2 else labels:
-        positive = (known["truth"] == name).to_numpy()
-        if positive.all() or not positive.any():
-            continue  # without both kinds there is no curve
-        false, true, _ = roc_curve(positive, known[f"label_probability[{name}]"])
-        score = scores.get("auc" if len(labels) == 2 else f"auc[{name}]")
-        area = "" if score is None else f"AUC {number(score.mean)} ({number(score.low)}–{number(score.high)})"
-        curves[area if len(labels) == 2 and area else f"{name} {area}".strip()] = (false, true)
-        if len(labels) == 2:
-            found = (known["predicted"] == name).to_numpy()
-            point = (float(found[~positive].mean()), float(found[positive].mean()))
-    if not curves:
-        return []
-    if len(labels) == 2:
-        caption = f"ROC curve for {labels[1]}; the dot is the decision threshold {threshold:g}."
-    else:
-        caption = "ROC curves, each label against the rest."
-    return [Chart("roc", charts.roc(curves, point), f"{caption} AUC with its 95 % interval.")]
-
-
 def _confusion(table: pd.DataFrame, labels: Sequence[str]) -> Confusion | None:
     if "truth" not in table or table["truth"].isna().all():
         return None
@@ -368,7 +259,3 @@ def _confusion(table: pd.DataFrame, labels: Sequence[str]) -> Confusion | None:
         for true in labels
     ]
     return Confusion(labels, counts)
-
-
-def _has(table: pd.DataFrame, name: str) -> bool:
-    return name in table and bool(table[name].notna().any())

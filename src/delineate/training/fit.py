@@ -1,16 +1,20 @@
-"""Train a model as a recipe says: data in, run folder out; resumable to the same bits."""
+"""Train a model as a recipe says: data in, run folder out; resumable to the same bits.
 
+Started in several processes by a launcher, `train` is called in each of them. The first one checks the data
+and writes the run; all train, each on its share of every batch.
+"""
+
+import platform
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import lightning
 import pandas as pd
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback
 
 from delineate.checks import InputError
 from delineate.config import Recipe
@@ -22,6 +26,7 @@ from delineate.data import (
     CaseDataModule,
     CheckReport,
     Plan,
+    SplitManifest,
     apply_manifest,
     check_cases,
     dropped,
@@ -30,15 +35,20 @@ from delineate.data import (
     make_manifest,
     read_manifest,
 )
+from delineate.data.gate.report import LEVELS
+from delineate.data.splits import SPLITS
 from delineate.files import atomic_path
 from delineate.models.checkpoint import build_model, save_model
 from delineate.models.transfer import start_from
+from delineate.processes import Processes, joined
 from delineate.record import RunRecord, describe_environment, now, write_record
-from delineate.training.checkpoints import AtomicCheckpointIO
-from delineate.training.module import Row, TrainingModule
+from delineate.training.batch_norm import synchronise_batch_norm
+from delineate.training.figures import Row
+from delineate.training.loop import Clock, History, create_trainer, interruptible, repeatable
+from delineate.training.module import TrainingModule
 from delineate.training.pseudo_labels import apply_pseudo_labels, assign_pseudo_labels
 from delineate.training.run import RunFolder, open_run, start_run
-from delineate.training.splitting import ProtocolChoice, split_for_training
+from delineate.training.splitting import ProtocolChoice, SplitCases, split_for_training
 
 
 @dataclass(frozen=True)
@@ -78,7 +88,11 @@ def train(
     """Train from a data set into a run folder.
 
     The test split is never read here. A run that was killed continues from its last whole epoch and ends
-    with the same weights as one that was not (same machine, same number of threads).
+    with the same weights as one that was not (same machine, same number of threads and processes; with
+    another number of processes up to rounding).
+
+    Under `torchrun` or `srun` every process calls this with the same arguments, and gets the record. The
+    batch size is that of all processes together, so a recipe means the same for any number of them.
 
     Args:
         recipe: all choices.
@@ -91,21 +105,124 @@ def train(
         ignore_gate: train in spite of any errors in the data, or on an incomplete data set.
         accept: codes of findings, such as "group-in-two-splits", to train in spite of; the record names the
             codes of all errors that were passed over.
-        listener: told about progress.
+        listener: told about progress, in the first process.
 
     Raises:
-        InputError: recipe, data and run do not fit together, or the data gate found errors.
+        InputError: recipe, data and run do not fit together, or the data gate found errors; with several
+            processes the same error in all of them.
     """
     if recipe.training.precision == "16-mixed" and not torch.cuda.is_available():
         raise InputError("training.precision 16-mixed needs a GPU; set it to bf16-mixed or 32-true.")
-    listener = listener or Listener()
-    folder = open_run(run, recipe, resume=resume)
-    started, clock = now(), time.monotonic()
+    with joined() as processes:
+        _check_shares(recipe, processes)
+        listener = listener if listener is not None and processes.first else Listener()
+        folder, clock = RunFolder(run), Clock(time.monotonic())
 
+        def prepare() -> _Start:
+            open_run(run, recipe, resume=resume)
+            return _prepare(recipe, root, folder, dataset, split, resume, ignore_gate, accept, listener)
+
+        start = processes.share(prepare)
+        # One process of each machine first: the others then find downloaded weights and cached images.
+        module, data = processes.one_after_another(
+            lambda leads: (
+                _module(recipe, listener, processes, resume),
+                _data(start, recipe) if leads else None,
+            )
+        )
+        # From here on the folder is a run; what was wrong before has left no trace.
+        manifest = processes.share(lambda: _begin(recipe, folder, start))
+        own_data = processes.one_after_another(
+            lambda _: _filled(data or _data(start, recipe), start, listener)
+        )
+        if listener.on_groups is not None:
+            listener.on_groups(module.groups)
+
+        own = [History(folder.history), *listener.callbacks] if processes.first else []
+        trainer = create_trainer(recipe, folder, [clock, *own], processes, validate=_has(start.cases, "val"))
+        with (
+            repeatable(recipe.training.deterministic),
+            interruptible(trainer),
+            processes.failing_together(),
+        ):
+            trainer.fit(module, datamodule=own_data, ckpt_path=start.checkpoint, weights_only=True)
+        device = _device_name(trainer, processes)
+
+        def finish() -> RunRecord:
+            selected = _load_selected(module, recipe, folder)
+            save_model(folder.root, module.model, recipe, window=_common_window(start.cases))
+            record = RunRecord(
+                recipe=recipe.name,
+                recipe_sha256=recipe.sha256(),
+                data_root=str(root.absolute()),
+                dataset=dataset,
+                protocol=manifest.protocol,
+                data_fingerprint=fingerprint(manifest),
+                cases={name: sum(case.split == name for case in start.cases) for name in SPLITS},
+                seed=recipe.training.seed,
+                started=clock.started,
+                finished=now(),
+                wall_seconds=round(clock.seconds(), 1),
+                epochs=len(module.history),
+                selected_epoch=selected,
+                resumed=clock.resumed,
+                gate={level: sum(f.level == level for f in start.report.findings) for level in LEVELS},
+                gate_overridden=bool(start.report.errors),
+                gate_accepted=tuple(sorted({error.code for error in start.report.errors})),
+                environment=describe_environment(device),
+            )
+            write_record(folder.record, record)
+            return record
+
+        return processes.share(finish)
+
+
+@dataclass(frozen=True)
+class _Start:
+    """What the first process finds out for all."""
+
+    cases: list[Case]
+    """All cases, each with its split."""
+    labelled: list[Case]
+    """The same, with pseudo-labels where the recipe asks for them."""
+    pseudo_labels: pd.DataFrame | None
+    """Those, when they are new."""
+    report: CheckReport
+    """Of the gate."""
+    split: SplitManifest | SplitCases
+    """The manifest of the run that goes on, or how a new one is split."""
+    dropped: tuple[str, ...]
+    """Ids that the split leaves out."""
+    checkpoint: Path | None
+    """What training goes on from."""
+
+
+def _check_shares(recipe: Recipe, processes: Processes) -> None:
+    size, batch = processes.size, recipe.training.batch_size
+    if batch % size:
+        raise InputError(
+            f"training.batch_size {batch} is that of all processes together and cannot be shared by {size}; "
+            f"set it to a multiple, such as {-(-batch // size) * size}, or start another number of processes."
+        )
+
+
+def _prepare(
+    recipe: Recipe,
+    root: Path,
+    folder: RunFolder,
+    dataset: str,
+    split: ProtocolChoice | Path | None,
+    resume: bool,
+    ignore_gate: bool,
+    accept: Collection[str],
+    listener: Listener,
+) -> _Start:
+    """Find the cases, split them, and let the gate check them; nothing is written."""
     found = index(root, dataset, partial=True)  # the gate counts what is there
+    chosen: SplitManifest | SplitCases
     if resume:
-        manifest = read_manifest(folder.splits)
-        cases = apply_manifest(found, manifest)
+        chosen = read_manifest(folder.splits)
+        cases = apply_manifest(found, chosen)
     else:
         chosen = split_for_training(found, recipe, split)
         cases = chosen.cases
@@ -118,12 +235,42 @@ def train(
         accepting = " ".join(f"--accept {code}" for code in dict.fromkeys(error.code for error in errors))
         raise InputError(
             f"The data gate found {len(errors)} error(s) in {root}, the first: {errors[0].message} "
-            f"`delineate data check` lists all; mend them, or train anyway with {accepting}, or --ignore-gate."
+            f"`delineate data check` lists all; mend them, or train anyway with {accepting}, "
+            "or --ignore-gate."
         )
 
     labelled, pseudo_labels = _with_pseudo_labels(cases, recipe, folder if resume else None, listener)
-    data = CaseDataModule(
-        labelled,
+    return _Start(
+        cases=cases,
+        labelled=labelled,
+        pseudo_labels=pseudo_labels,
+        report=report,
+        split=chosen,
+        dropped=dropped(found, cases),
+        checkpoint=folder.last if resume and folder.last.exists() else None,
+    )
+
+
+def _module(recipe: Recipe, listener: Listener, processes: Processes, resume: bool) -> TrainingModule:
+    """Build the network and what trains it, from the recipe's seed."""
+    lightning.seed_everything(recipe.training.seed, workers=True, verbose=False)
+    model = build_model(recipe)
+    start_from(
+        model,
+        # The checkpoint of a run that goes on has these weights already.
+        encoder_from=None if resume else recipe.model.encoder_from,
+        decoder_from=None if resume else recipe.model.decoder_from,
+        freeze_encoder=recipe.model.freeze_encoder,
+    )
+    synchronise_batch_norm(model, processes)
+    if recipe.training.channels_last:
+        model = model.to(memory_format=torch.channels_last)
+    return TrainingModule(recipe, model, on_epoch=listener.on_epoch, processes=processes)
+
+
+def _data(start: _Start, recipe: Recipe) -> CaseDataModule:
+    return CaseDataModule(
+        start.labelled,
         classes=recipe.task.classes,
         labels=recipe.task.labels,
         ignore_labels=recipe.task.ignore_labels,
@@ -134,70 +281,33 @@ def train(
         augmentation=Augmentation(**recipe.augmentation.model_dump()),
         seed=recipe.training.seed,
     )
-    lightning.seed_everything(recipe.training.seed, workers=True, verbose=False)
-    model = build_model(recipe)
-    start_from(
-        model,
-        # The checkpoint of a run that goes on has these weights already.
-        encoder_from=None if resume else recipe.model.encoder_from,
-        decoder_from=None if resume else recipe.model.decoder_from,
-        freeze_encoder=recipe.model.freeze_encoder,
-    )
-    if recipe.training.channels_last:
-        model = model.to(memory_format=torch.channels_last)
-    module = TrainingModule(recipe, model, on_epoch=listener.on_epoch)
-    if not resume:  # from here on the folder is a run; what was wrong before has left no trace
+
+
+def _begin(recipe: Recipe, folder: RunFolder, start: _Start) -> SplitManifest:
+    """Write what a new run starts with; returns the manifest of its split."""
+    if isinstance(start.split, SplitManifest):
+        manifest = start.split
+    else:
         manifest = make_manifest(
-            cases, protocol=chosen.protocol, seed=chosen.seed, dropped=dropped(found, cases)
+            start.cases, protocol=start.split.protocol, seed=start.split.seed, dropped=start.dropped
         )
         start_run(folder, recipe, manifest)
-    if pseudo_labels is not None:
+    if start.pseudo_labels is not None:
         with atomic_path(folder.pseudo_labels) as temporary:
-            pseudo_labels.to_csv(temporary, index=False)
+            start.pseudo_labels.to_csv(temporary, index=False)
+    return manifest
+
+
+def _filled(data: CaseDataModule, start: _Start, listener: Listener) -> CaseDataModule:
+    """Fill the cache of this machine, and see that the machine has what all read."""
+    if start.checkpoint is not None and not start.checkpoint.is_file():
+        raise InputError(
+            f"{start.checkpoint} cannot be seen on the machine {platform.node()}; keep runs on a disk that "
+            "all machines share, or resume on one machine."
+        )
     with listener.bar("filling the cache") as update:
         data.fill_cache(update, on_plan=listener.on_cache)
-    if listener.on_groups is not None:
-        listener.on_groups(module.groups)
-
-    clockwork = _Clock(clock)
-    trainer = _trainer(
-        recipe,
-        folder,
-        [clockwork, _History(folder.history), *listener.callbacks],
-        validate=_has(cases, "val"),
-    )
-    with _repeatable(recipe.training.deterministic):
-        last = folder.last if resume and folder.last.exists() else None
-        trainer.fit(module, datamodule=data, ckpt_path=last, weights_only=True)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
-
-    selected = _load_selected(module, recipe, folder)
-    save_model(folder.root, module.model, recipe, window=_common_window(cases))
-    record = RunRecord(
-        recipe=recipe.name,
-        recipe_sha256=recipe.sha256(),
-        data_root=str(root.absolute()),
-        dataset=dataset,
-        protocol=manifest.protocol,
-        data_fingerprint=fingerprint(manifest),
-        cases={split: sum(case.split == split for case in cases) for split in ("train", "val", "test")},
-        seed=recipe.training.seed,
-        started=clockwork.started or started,
-        finished=now(),
-        wall_seconds=round(clockwork.seconds(), 1),
-        epochs=len(module.history),
-        selected_epoch=selected,
-        resumed=clockwork.resumed,
-        gate={
-            level: sum(f.level == level for f in report.findings) for level in ("error", "warning", "info")
-        },
-        gate_overridden=bool(report.errors),
-        gate_accepted=tuple(sorted({error.code for error in report.errors})),
-        environment=describe_environment(_device_name(trainer)),
-    )
-    write_record(folder.record, record)
-    return record
+    return data
 
 
 def _with_pseudo_labels(
@@ -215,64 +325,6 @@ def _with_pseudo_labels(
     cache = Cache() if recipe.data.cache else None
     with listener.bar("grouping the images") as update:
         return assign_pseudo_labels(cases, recipe, cache=cache, progress=update)
-
-
-@contextmanager
-def _repeatable(deterministic: bool) -> Iterator[None]:
-    """Let Lightning switch PyTorch to repeatable operations, and leave the process as it was afterwards."""
-    settings: Any = torch.utils.deterministic
-    before = torch.are_deterministic_algorithms_enabled()
-    fill = settings.fill_uninitialized_memory
-    # Filling fresh memory guards against reading it, which no layer here does, at a pass over each tensor.
-    settings.fill_uninitialized_memory = False
-    try:
-        yield
-    finally:
-        settings.fill_uninitialized_memory = fill
-        torch.use_deterministic_algorithms(before)
-
-
-def _trainer(
-    recipe: Recipe, folder: RunFolder, callbacks: list[Callback], *, validate: bool
-) -> lightning.Trainer:
-    training = recipe.training
-    checkpoints = folder.last.parent
-    callbacks = list(callbacks)
-    if validate:
-        callbacks.append(_keep(checkpoints, "best", "score"))
-        if training.patience:
-            callbacks.append(
-                EarlyStopping("score", patience=training.patience, mode="max", check_on_train_epoch_end=True)
-            )
-    # Last, so that it holds what the others know about this epoch.
-    callbacks.append(_keep(checkpoints, "last", None))
-    return lightning.Trainer(
-        max_epochs=training.epochs,
-        precision=training.precision,
-        gradient_clip_val=training.gradient_clip or None,
-        deterministic=training.deterministic,
-        callbacks=callbacks,
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        limit_val_batches=1.0 if validate else 0,
-        use_distributed_sampler=False,
-        default_root_dir=folder.root,
-        plugins=[AtomicCheckpointIO()],
-    )
-
-
-def _keep(folder: Path, name: str, monitor: str | None) -> ModelCheckpoint:
-    return ModelCheckpoint(
-        folder,
-        filename=name,
-        monitor=monitor,
-        mode="max",
-        save_top_k=1,
-        save_on_train_epoch_end=True,
-        enable_version_counter=False,
-    )
 
 
 def _load_selected(module: TrainingModule, recipe: Recipe, folder: RunFolder) -> int:
@@ -293,45 +345,6 @@ def _has(cases: Sequence[Case], split: str) -> bool:
     return any(case.split == split for case in cases)
 
 
-def _device_name(trainer: lightning.Trainer) -> str:
+def _device_name(trainer: lightning.Trainer, processes: Processes) -> str:
     device = trainer.strategy.root_device
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-
-
-class _Clock(Callback):
-    """Adds up the time of all sessions of a run and counts them, inside the checkpoint."""
-
-    def __init__(self, start: float) -> None:
-        self.start = start
-        self.before = 0.0
-        self.resumed = 0
-        self.started: str | None = now()
-
-    def seconds(self) -> float:
-        return self.before + time.monotonic() - self.start
-
-    def state_dict(self) -> dict[str, object]:
-        return {"seconds": self.seconds(), "resumed": self.resumed, "started": self.started}
-
-    def load_state_dict(self, state: dict[str, object]) -> None:
-        self.before, self.resumed = float(str(state["seconds"])), int(str(state["resumed"])) + 1
-        self.started = str(state["started"])
-
-
-class _History(Callback):
-    """Writes history.csv whole after every epoch."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def on_train_epoch_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        self._write(module)
-
-    def on_train_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        self._write(module)
-
-    def _write(self, module: lightning.LightningModule) -> None:
-        if isinstance(module, TrainingModule) and module.history:
-            with atomic_path(self.path) as temporary:
-                table = pd.DataFrame(module.history).astype({"epoch": int})
-                table.to_csv(temporary, index=False, float_format="%.6g")
+    return processes.describe(torch.cuda.get_device_name(device) if device.type == "cuda" else device.type)

@@ -12,42 +12,46 @@ from torch import Tensor, nn
 from delineate.config import Recipe
 from delineate.data import Batch
 from delineate.layers.normalise import Normalise
-from delineate.metrics.labels import auc
 from delineate.models.base import SegmentationModel
-from delineate.models.prediction import Prediction, label_probability
-from delineate.training.objective import LossParts, Objective
+from delineate.models.prediction import Prediction
+from delineate.processes import Processes
+from delineate.training.figures import EpochFigures, Row
+from delineate.training.objective import CaseCounts, LossParts, Objective, part_factors
 from delineate.training.optimisers import create_optimiser, parameter_groups
 from delineate.training.schedules import rate_share
-
-Row = dict[str, float]
 
 
 class TrainingModule(lightning.LightningModule):
     """Train a model as a recipe says and keep one row of figures per epoch in `history`.
 
     Randomness of an epoch depends only on the recipe's seed and the epoch's number, so that a run resumed
-    from the end of an epoch equals one that was never interrupted.
+    from the end of an epoch equals one that was never interrupted. Several processes minimise the loss that
+    one would: that of the whole batch, of which each sees a part.
 
     Args:
         recipe: all choices.
         model: an image -> Prediction network of this package.
         on_epoch: called with each finished row.
+        processes: those that train together.
     """
 
     def __init__(
-        self, recipe: Recipe, model: SegmentationModel, on_epoch: Callable[[Row], None] | None = None
+        self,
+        recipe: Recipe,
+        model: SegmentationModel,
+        on_epoch: Callable[[Row], None] | None = None,
+        processes: Processes | None = None,
     ) -> None:
         super().__init__()
         self.recipe = recipe
         self.model = model
         self.normalise = Normalise.named(recipe.data.normalisation)
-        self.objective = Objective(recipe)
+        self.processes = processes or Processes()
+        self.objective = Objective(recipe, self.processes)
         self.history: list[Row] = []
         self.on_epoch = on_epoch
         self.groups = parameter_groups(model, model.encoder_parameters(), recipe.optimiser)
-        self._losses: dict[str, list[Tensor]] = {}
-        self._dice: list[Tensor] = []
-        self._labels: list[tuple[Tensor, Tensor]] = []
+        self._figures = self._new_figures()
         self._started = time.monotonic()
         self._rate = 0.0
 
@@ -55,7 +59,7 @@ class TrainingModule(lightning.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         torch.manual_seed(self._epoch_seed())
-        self._losses = {}
+        self._figures = self._new_figures()
         self._started = time.monotonic()
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
@@ -63,8 +67,15 @@ class TrainingModule(lightning.LightningModule):
         batch = self._prepare(batch)
         if self.recipe.training.sizes:
             batch = self._resize(batch, batch_index)
-        loss = self.objective(self.model(batch.image), batch)
-        self._collect("train", loss)
+        prediction = self.model(batch.image)
+        cases = CaseCounts.of(batch)
+        if self.processes.size == 1:
+            loss = self.objective(prediction, batch)
+        else:
+            whole = CaseCounts(*self.processes.add_up(torch.stack(cases)))
+            loss = self.objective(prediction, batch, part_factors(cases, whole, self.processes))
+            cases = CaseCounts(*(count / self.processes.size for count in whole))
+        self._collect("train", loss, cases)
         return loss.total
 
     def configure_optimizers(self) -> dict[str, Any]:  # type: ignore[override] # Lightning's union of 8 types
@@ -81,18 +92,11 @@ class TrainingModule(lightning.LightningModule):
 
     # --- validation -----------------------------------------------------------------------------------
 
-    def on_validation_epoch_start(self) -> None:
-        self._dice, self._labels = [], []
-
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         batch = self._prepare(batch)
-        prediction: Prediction = self.model(batch.image)
-        self._collect("val", self.objective(prediction, batch))
-        if prediction.mask is not None:
-            self._dice.append(_image_dice(prediction.mask, batch, self.recipe.evaluation.threshold))
-        if prediction.label is not None:
-            probability = label_probability(prediction.label)
-            self._labels.append((probability.cpu(), batch.label.cpu()))
+        prediction = self._predict(batch.image)
+        self._collect("val", self.objective(prediction, batch), CaseCounts.of(batch))
+        self._figures.add_scores(prediction, batch)
 
     # --- one row per epoch ----------------------------------------------------------------------------
 
@@ -100,12 +104,7 @@ class TrainingModule(lightning.LightningModule):
         """Close the epoch's row; callbacks run after this and find it as `history[-1]`."""
         row: Row = {"epoch": float(self.current_epoch + 1), "seconds": time.monotonic() - self._started}
         row["rate"] = self._rate
-        for name, values in self._losses.items():
-            row[name] = float(torch.stack(values).mean())
-        if self._dice:
-            row["val_dice"] = float(torch.cat(self._dice).nanmean())
-        if self._labels:
-            row["val_auc"] = self._validation_auc()
+        row |= self._shown(self._figures.row())
         self.history.append(row)
         if self.on_epoch is not None:
             self.on_epoch(row)
@@ -125,9 +124,10 @@ class TrainingModule(lightning.LightningModule):
     # --- parts ----------------------------------------------------------------------------------------
 
     def _epoch_seed(self) -> int:
-        return int(
-            np.random.SeedSequence([self.recipe.training.seed, self.current_epoch]).generate_state(1)[0]
-        )
+        # Each process draws its own dropout; the first one what a single process draws.
+        own = [self.processes.rank] if self.processes.rank else []
+        seed = [self.recipe.training.seed, self.current_epoch, *own]
+        return int(np.random.SeedSequence(seed).generate_state(1)[0])
 
     def _prepare(self, batch: Batch) -> Batch:
         image = self.normalise(batch.image)
@@ -145,19 +145,41 @@ class TrainingModule(lightning.LightningModule):
         mask = nn.functional.interpolate(batch.mask[:, None].float(), (size, size), mode="nearest-exact")
         return batch._replace(image=image, mask=mask[:, 0].to(batch.mask.dtype))
 
-    def _collect(self, split: str, loss: LossParts) -> None:
-        parts = {"loss": loss.total}
-        if self.objective.mask_terms and self.objective.label_terms:
-            parts |= {"mask_loss": loss.mask, "label_loss": loss.label}
-        if self.objective.interaction_weight and split == "train":  # its branch exists only in training
-            parts["interaction_loss"] = loss.interaction
-        for name, value in parts.items():
-            self._losses.setdefault(f"{split}_{name}", []).append(value.detach())
+    def _predict(self, image: Tensor) -> Prediction:
+        """Predict a whole batch in pieces of what a process gets in training, which fit into its memory."""
+        piece = max(1, self.recipe.training.batch_size // self.processes.size)
+        parts: list[Prediction] = [self.model(part) for part in image.split(piece)]
+        if len(parts) == 1:
+            return parts[0]
+        return Prediction(
+            mask=_joined([part.mask for part in parts]),
+            label=_joined([part.label for part in parts]),
+            aux=tuple(torch.cat(maps) for maps in zip(*(part.aux for part in parts), strict=True)),
+            joint=_joined([part.joint for part in parts]),
+        )
 
-    def _validation_auc(self) -> float:
-        probability = torch.cat([p for p, _ in self._labels]).numpy()
-        target = torch.cat([t for _, t in self._labels]).numpy()
-        return float(auc(probability, target))
+    def _new_figures(self) -> EpochFigures:
+        return EpochFigures(self.recipe.evaluation.threshold, self.processes)
+
+    def _collect(self, split: str, loss: LossParts, cases: CaseCounts) -> None:
+        for part, count in zip(CaseCounts._fields, cases, strict=True):
+            self._figures.add_loss(f"{split}_{part}_loss", getattr(loss, part), count)
+
+    def _shown(self, figures: Row) -> Row:
+        """Add the whole loss of each split, and keep those parts that are not the whole."""
+        both = bool(self.objective.mask_terms and self.objective.label_terms)
+        row: Row = {}
+        for split in ("train", "val"):
+            parts = {part: figures.pop(f"{split}_{part}_loss", None) for part in CaseCounts._fields}
+            known = [value for value in parts.values() if value is not None]
+            if not known:
+                continue
+            row[f"{split}_loss"] = sum(known)
+            if both:
+                row |= {f"{split}_{part}_loss": parts[part] or 0.0 for part in ("mask", "label")}
+            if self.objective.interaction_weight and split == "train":  # its branch exists only in training
+                row[f"{split}_interaction_loss"] = parts["interaction"] or 0.0
+        return row | figures
 
     def _score(self, row: Row) -> float | None:
         """Return what chooses the best epoch, higher is better, or None without validation."""
@@ -168,22 +190,6 @@ class TrainingModule(lightning.LightningModule):
         return sum(value for value in values if value is not None) / len(values)
 
 
-def _image_dice(logits: Tensor, batch: Batch, threshold: float) -> Tensor:
-    """Return the Dice of each image with a mask, at the network's size; both empty counts as 1.
-
-    Several classes: the mean over the classes that occur in the reference or in the prediction.
-    This guides training only; the evaluation measures at the reference's own size.
-    """
-    logits, reference = logits[batch.has_mask].float(), batch.mask[batch.has_mask]
-    if logits.shape[1] == 1:
-        found = logits.sigmoid() > threshold
-        wanted = reference[:, None] > 0
-    else:
-        channels = range(1, logits.shape[1])
-        decided = logits.argmax(1)
-        found = torch.stack([decided == c for c in channels], 1)
-        wanted = torch.stack([reference == c for c in channels], 1)
-    both = (found & wanted).sum((2, 3)).float()
-    total = (found.sum((2, 3)) + wanted.sum((2, 3))).float()
-    dice = torch.where(total > 0, 2 * both / total.clamp(min=1), torch.nan)  # (B, classes)
-    return torch.where(dice.isnan().all(1), 1.0, dice.nanmean(1)).cpu()
+def _joined(parts: list[Tensor | None]) -> Tensor | None:
+    present = [part for part in parts if part is not None]
+    return torch.cat(present) if present else None
