@@ -84,7 +84,7 @@ def test_what_a_record_says():
 
 DIES = """
 import os, signal, sys
-from delineate.processes import FailedElsewhere, joined
+from delineate.processes import ProcessLostError, joined
 with joined() as processes:
     assert processes.gather(processes.rank) == [0, 1]
     try:
@@ -92,7 +92,7 @@ with joined() as processes:
             processes.share(lambda: os.kill(os.getpid(), signal.SIGKILL))
         else:
             processes.together(lambda: processes.rank and os.kill(os.getpid(), signal.SIGKILL))
-    except FailedElsewhere as error:
+    except ProcessLostError as error:
         print(error)
         sys.exit(2)
 """

@@ -21,6 +21,8 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from delineate.processes import place_from_environment
+
 _WIDTH = None if sys.stdout.isatty() else 120  # Rich's own choice for a pipe, 80, folds most tables
 out = Console(highlight=False, soft_wrap=True, width=_WIDTH)
 """Results."""
@@ -32,6 +34,17 @@ def quieten_libraries() -> None:
     """Keep hints that libraries print for their developers out of this process's output."""
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module=r"lightning\..*|torch\..*|timm\..*|monai\..*")
+
+
+def let_the_first_talk() -> bool:
+    """Of several processes that do one job, let only the first print, and the others their own errors.
+
+    Returns:
+        Whether this is the first, or alone.
+    """
+    first = place_from_environment().rank == 0
+    out.quiet = err.quiet = not first
+    return first
 
 
 def print_json(content: Any) -> None:
@@ -54,6 +67,7 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[obje
 
 def print_error(message: str) -> None:
     """Print one sentence on the error stream."""
+    err.quiet = False
     err.print(f"[bold red]Error:[/] {_escape(message)}")
 
 

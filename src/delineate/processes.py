@@ -38,6 +38,10 @@ class FailedElsewhere(InputError):
     """Another process failed and says why itself; the message is the same sentence."""
 
 
+class ProcessLostError(InputError):
+    """Another process ended without a word, for example because it was killed."""
+
+
 @dataclass(frozen=True)
 class Place:
     """What the launcher says about this process."""
@@ -116,7 +120,8 @@ class Processes:
         """Return every process's value, in the order of their ranks, in every process.
 
         Raises:
-            FailedElsewhere: a process has ended.
+            FailedElsewhere: another process failed meanwhile.
+            ProcessLostError: another process has ended.
         """
         if self.size == 1:
             return [value]
@@ -213,14 +218,17 @@ class Processes:
 
         Raises:
             FailedElsewhere: this process only noticed that another one failed.
+            ProcessLostError: or that it is gone.
         """
         try:
             yield
         except Exception as error:
             if self.size == 1:
                 raise
-            if isinstance(error, FailedElsewhere) or _is_of_the_connection(error):
-                raise FailedElsewhere(self._reason()) from error
+            if isinstance(error, FailedElsewhere | ProcessLostError):
+                raise
+            if _is_of_the_connection(error):
+                raise self._failure() from error
             with suppress(Exception):  # the store may have ended with the process that kept it
                 self._store.set(_REASON, _sentence(error))
             raise
@@ -230,13 +238,14 @@ class Processes:
         try:
             yield
         except RuntimeError as error:
-            raise FailedElsewhere(self._reason()) from error
+            raise self._failure() from error
 
-    def _reason(self) -> str:
-        with suppress(Exception):
+    def _failure(self) -> InputError:
+        """What to raise when an exchange broke off: what another process said last, or that it is gone."""
+        with suppress(Exception):  # the store may have ended with the process that kept it
             if self._store.check([_REASON]):
-                return str(self._store.get(_REASON).decode())
-        return (
+                return FailedElsewhere(self._store.get(_REASON).decode())
+        return ProcessLostError(
             f"One of the {self.size} processes has ended, so the others end too; mend what it says (a killed "
             "one says nothing), and go on with --resume."
         )

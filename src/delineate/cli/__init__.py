@@ -15,6 +15,7 @@ from delineate.cli.reproduce import reproduce
 from delineate.cli.runs import predict, train
 from delineate.cli.scoring import evaluate
 from delineate.cli.study import study
+from delineate.processes import FailedElsewhere
 from delineate.version import __version__
 
 app = typer.Typer(
@@ -44,6 +45,8 @@ def main() -> None:
     console.quieten_libraries()
     try:
         app(standalone_mode=True)
+    except FailedElsewhere:
+        sys.exit(2)  # the process in which it happened says what
     except InputError as error:
         console.print_error(str(error))
         sys.exit(2)

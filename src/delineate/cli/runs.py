@@ -1,5 +1,6 @@
 """Commands that train, measure and use a model."""
 
+import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -41,6 +42,10 @@ def train(
     split: Annotated[
         Path | None, typer.Option("--split", help="A split manifest that `delineate data split` wrote.")
     ] = None,
+    devices: Annotated[
+        int | None,
+        typer.Option(help="Processes to start on this machine, one per GPU; or use torchrun or srun."),
+    ] = None,
 ) -> None:
     """Train a model as a recipe says.
 
@@ -51,6 +56,7 @@ def train(
     from delineate.recipe_io import load_recipe
     from delineate.training.fit import Listener
     from delineate.training.fit import train as fit
+    from delineate.training.launch import launch, needs_launch
     from delineate.training.splitting import ProtocolChoice
 
     if protocol is not None and split is not None:
@@ -60,6 +66,9 @@ def train(
         raise InputError("--fold belongs to a protocol; name it with --protocol.")
     chosen = load_recipe(recipe, overrides or ())
     folder = run or Path("runs") / chosen.name
+    if devices is not None and needs_launch(devices):
+        raise typer.Exit(launch(devices, sys.argv[1:]))
+    console.let_the_first_talk()
     shown = TrainingProgress(chosen.training.epochs)
     listener = Listener(
         on_gate=lambda report: console.say(f"data gate: {report.to_text().splitlines()[0]}"),
@@ -101,10 +110,13 @@ def evaluate(
     from delineate.inference.evaluate import evaluate as measure
     from delineate.study.report import write_report
 
+    first = console.let_the_first_talk()
     with console.progress_bar("scoring") as update:
         result = measure(
             run, root=data, dataset=dataset, split=split, metrics=metrics, device=device, progress=update
         )
+    if not first:
+        return
     console.say("writing the report")
     report = write_report(run, split=result.split, predictor=result.predictor, cases=result.cases)
     if as_json:

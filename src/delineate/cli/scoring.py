@@ -91,7 +91,8 @@ def evaluate(
         runs.evaluate(
             run, data=data, split=split, dataset=dataset, metrics=names, device=device, as_json=as_json
         )
-        _write_card(run)
+        if console.let_the_first_talk():
+            _write_card(run)
         return
     if predictions is None or references is None or out is None:
         lacking = next(name for name, value in places.items() if value is None)

@@ -54,8 +54,7 @@ class SegmentationModel(nn.Module, ABC):
                 raise
             raise InputError(
                 f"{type(self).__name__} cannot train on a batch of {image.shape[0]} image: it "
-                f"batch-normalises a map of one pixel; use a batch size of at least 2 "
-                f"and drop a last batch of one."
+                f"batch-normalises a map of one pixel; use a batch size of at least 2."
             ) from error
         if padded is image:
             return prediction

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import sys
 import uuid
 from collections.abc import Sequence
@@ -53,12 +54,17 @@ def launch(devices: int, arguments: Sequence[str]) -> int:
 
     Returns:
         The exit code of the process that failed first, or 0; 128 + the number of a signal that ended it.
+
+    Raises:
+        InputError: a process was killed.
+        KeyboardInterrupt: the user stopped it.
     """
     from torch.distributed.elastic.multiprocessing import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # the command speaks for itself
+    for part in ("", ".agent.server.api", ".multiprocessing.api"):  # the command speaks for itself
+        logging.getLogger(f"torch.distributed.elastic{part}").setLevel(logging.CRITICAL)
     # PyTorch warns when every weight was needed although some might not have been.
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     if "OMP_NUM_THREADS" not in os.environ:  # or each process would take all cores
@@ -76,8 +82,15 @@ def launch(devices: int, arguments: Sequence[str]) -> int:
     try:
         elastic_launch(config, sys.executable)("-m", "delineate", *arguments)
     except ChildFailedError as error:
-        _, failure = error.get_first_failure()
-        return failure.exitcode if failure.exitcode > 0 else 128 - failure.exitcode
+        rank, failure = error.get_first_failure()
+        if failure.exitcode < 0:
+            raise InputError(
+                f"Process {rank} of {devices} was ended by {signal.Signals(-failure.exitcode).name}, mostly "
+                "for lack of memory; the others were stopped, --resume goes on."
+            ) from error
+        return failure.exitcode
     except SignalException as error:
+        if error.sigval == signal.SIGINT:
+            raise KeyboardInterrupt from error
         return 128 + int(error.sigval)
     return 0
