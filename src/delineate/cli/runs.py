@@ -1,7 +1,7 @@
 """Commands that train, measure and use a model."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -123,7 +123,7 @@ def evaluate(
         console.print_json({result.split: result.summary})
         return
     rows = [
-        (score, _figure(value["mean"]), f"{_figure(value['low'])} to {_figure(value['high'])}", value["n"])
+        (score, _figure(value["mean"]), _interval(value), value["n"])
         for score, value in result.summary.items()
     ]
     title = f"{run}, split {result.split}, {len(result.cases)} cases"
@@ -178,6 +178,12 @@ def _write_map(
         size=(image.shape[0], image.shape[1]),
     )
     write_png(out / "maps" / f"{name}.png", overlay_map(image, activation))
+
+
+def _interval(value: Mapping[str, float | int | None]) -> str:
+    if value["low"] is None:
+        return "-"
+    return f"{_figure(value['low'])} to {_figure(value['high'])}"
 
 
 def _figure(value: float | int | None) -> str:
