@@ -7,7 +7,7 @@ import sys
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -15,6 +15,7 @@ from delineate.checks import InputError
 from delineate.files import write_text
 from delineate.version import __version__
 
+Schema = TypeVar("Schema", bound=BaseModel)
 PACKAGES = (
     "torch", "torchvision", "timm", "segmentation-models-pytorch", "lightning", "monai", "pysodmetrics",
     "numpy", "pandas", "scipy", "scikit-learn", "pillow",
@@ -123,12 +124,32 @@ def read_record(path: Path) -> RunRecord:
     Raises:
         InputError: it is missing, damaged, or does not fit the schema.
     """
+    return read_json_record(
+        path,
+        RunRecord,
+        missing=f"{path.parent} is not a finished run.",
+        unfit="does not fit the schema of a run record; train the run again.",
+    )
+
+
+def read_json_record(path: Path, schema: type[Schema], *, missing: str, unfit: str) -> Schema:
+    """Read and check a `record.json` of any kind.
+
+    Args:
+        path: the file.
+        schema: what it must fit.
+        missing: how the sentence that begins with "PATH is missing; " goes on.
+        unfit: how the sentence that begins with "PATH " goes on when it does not fit.
+
+    Raises:
+        InputError: it is missing, damaged, or does not fit the schema.
+    """
     try:
-        return RunRecord.model_validate_json(path.read_text(encoding="utf-8"))
+        return schema.model_validate_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise InputError(f"{path} is missing; {path.parent} is not a finished run.") from error
+        raise InputError(f"{path} is missing; {missing}") from error
     except (ValidationError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} does not fit the schema of a run record; train the run again.") from error
+        raise InputError(f"{path} {unfit}") from error
 
 
 def write_record(path: Path, record: RunRecord) -> None:

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Literal
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from delineate.checks import InputError
 from delineate.files import atomic_path, write_json, write_text
 from delineate.metrics.overlap import Empty
-from delineate.record import Environment
+from delineate.record import Environment, read_json_record
 
 Missing = Literal["error", "worst", "skip"]
 SPLIT = "files"
@@ -102,9 +102,9 @@ def read_files_record(path: Path) -> FilesRecord:
     Raises:
         InputError: it is missing, damaged, or does not fit the schema.
     """
-    try:
-        return FilesRecord.model_validate_json(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(f"{path} is missing; score the files first.") from error
-    except (ValidationError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is no record of scored files; score the files again.") from error
+    return read_json_record(
+        path,
+        FilesRecord,
+        missing="score the files first.",
+        unfit="is no record of scored files; score the files again.",
+    )

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from delineate.checks import InputError
 from delineate.files import write_json, write_text
 from delineate.recipe_io import load_recipe
-from delineate.record import Environment, RunRecord, read_record
+from delineate.record import Environment, RunRecord, read_json_record, read_record
 from delineate.study.plan import PlannedRun, Study, difference, dump_study, load_study
 from delineate.training.run import RunFolder
 
@@ -192,12 +192,12 @@ def read_study_record(path: Path) -> StudyRecord:
     Raises:
         InputError: it is missing, damaged, or does not fit the schema.
     """
-    try:
-        return StudyRecord.model_validate_json(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(f"{path} is missing; {path.parent} is not a study that has run.") from error
-    except (ValidationError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} does not fit the schema of a study's record; remove it.") from error
+    return read_json_record(
+        path,
+        StudyRecord,
+        missing=f"{path.parent} is not a study that has run.",
+        unfit="does not fit the schema of a study's record; remove it.",
+    )
 
 
 def write_study_record(path: Path, record: StudyRecord) -> None:

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -78,6 +78,32 @@ def picture_folder(root: Path, name: str) -> Path | None:
     Some programs unpack x.zip into a new folder x/, although the archive brings its own folder x/.
     """
     return optional_folder(root, f"{name}/{name}", name)
+
+
+def index_labelled(
+    root: Path,
+    about: About,
+    parts: Sequence[Part],
+    tables: Mapping[str, str],
+    read_labels: Callable[[Path], Mapping[str, str]],
+) -> list[Case]:
+    """List the cases of a challenge with the labels of the tables that are there, sorted by id.
+
+    Args:
+        root: folder that the archives and tables lie in.
+        about: the data set, for messages.
+        parts: as in `index_parts`.
+        tables: split -> name of its table of labels; without the table its images have no label.
+        read_labels: reads one table: image id -> label.
+
+    Raises:
+        InputError: as `index_parts`, or a table is faulty or leaves out images.
+    """
+    labels = {split: read_labels(root / name) for split, name in tables.items() if (root / name).is_file()}
+    cases = index_parts(root, about, parts, labels)
+    for split, of_part in labels.items():
+        require_labels(root / tables[split], of_part, cases, split)
+    return cases
 
 
 def require_labels(table: Path, labels: Mapping[str, str], cases: Sequence[Case], split: str) -> None:

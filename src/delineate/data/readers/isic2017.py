@@ -5,7 +5,7 @@ from pathlib import Path
 from delineate.checks import InputError
 from delineate.data.case import Case
 from delineate.data.readers.about import About, Download
-from delineate.data.readers.isic import Part, index_parts, require_labels
+from delineate.data.readers.isic import Part, index_labelled
 from delineate.data.tables import read_table
 
 ARCHIVE = "https://isic-archive.s3.amazonaws.com/challenges/2017/"
@@ -92,11 +92,7 @@ def index(root: Path) -> list[Case]:
     Raises:
         InputError: no part is there, a part is incomplete, or a table is faulty or leaves out images.
     """
-    labels = {s: read_labels(root / name) for s, name in TABLES.items() if (root / name).is_file()}
-    cases = index_parts(root, ABOUT, PARTS, labels)
-    for split, of_part in labels.items():
-        require_labels(root / TABLES[split], of_part, cases, split)
-    return cases
+    return index_labelled(root, ABOUT, PARTS, TABLES, read_labels)
 
 
 def read_labels(path: Path) -> dict[str, str]:
