@@ -9,8 +9,9 @@ import torch
 from PIL import Image
 
 from delineate.checks import InputError
+from delineate.inference.backends import choose_device
 from delineate.inference.predict import draw_outline, find_images
-from delineate.inference.predictor import Predictor, choose_device, decide, native_probability
+from delineate.inference.predictor import Predictor, decide, native_probability
 
 
 @pytest.fixture(scope="module")

@@ -88,7 +88,7 @@ def profile(
 
     Example: delineate profile chnet --size 256
     """
-    from delineate.inference.predictor import choose_device, device_name
+    from delineate.inference.backends import choose_device, device_name
     from delineate.inference.profile import profile as measure
     from delineate.models import MODELS, create_model
 

@@ -28,7 +28,7 @@ from delineate.data import (
     read_manifest,
 )
 from delineate.files import atomic_path, write_json
-from delineate.inference.predictor import Predictor, device_name, native_probability
+from delineate.inference.predictor import Predictor, native_probability
 from delineate.metrics import (
     Histograms,
     ImageHistograms,
@@ -155,7 +155,7 @@ def evaluate(
                 data_fingerprint=data,
                 cases=len(chosen),
                 weights_sha256=predictor.info.weights_sha256,
-                environment=describe_environment(processes.describe(device_name(predictor.device))),
+                environment=describe_environment(processes.describe(predictor.backend.device_name)),
             )
             write_record(
                 run / "record.json",

@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from delineate.checks import InputError
 from delineate.data.cache import resize_image
 from delineate.data.case import Case
 from delineate.data.images import case_image_size, is_deep, read_case_image
-from delineate.layers.normalise import Normalise
+from delineate.inference.backends import Backend, TorchBackend
 from delineate.models.checkpoint import ModelInfo, load_model
 from delineate.models.prediction import Prediction, label_probability
 
@@ -47,9 +46,9 @@ class Predictor:
     """A trained model with the preprocessing it was trained with.
 
     Args:
-        model: the network; it is put into evaluation mode on `device`.
-        info: what `model.json` says.
-        device: "auto" takes a GPU when there is one.
+        network: what runs the network; a bare module is put into evaluation mode and run by PyTorch.
+        info: what `model.json` says; not needed with a backend, which knows it.
+        device: for a bare module: "auto" takes a GPU when there is one.
 
     Example:
         >>> predictor = Predictor.load("runs/demo")
@@ -57,11 +56,15 @@ class Predictor:
         {'benign': 0.93, 'malignant': 0.07}
     """
 
-    def __init__(self, model: nn.Module, info: ModelInfo, device: str = "auto") -> None:
-        self.device = choose_device(device)
-        self.info = info
-        self.model = model.eval().to(self.device).to(memory_format=torch.channels_last)
-        self.normalise = Normalise.named(info.normalisation).to(self.device)
+    def __init__(
+        self, network: nn.Module | Backend, info: ModelInfo | None = None, device: str = "auto"
+    ) -> None:
+        if isinstance(network, nn.Module):
+            if info is None:
+                raise InputError("A bare network needs the info of its model.json; give it too.")
+            network = TorchBackend(network, info, device)
+        self.backend: Backend = network
+        self.info = network.info
 
     @classmethod
     def load(cls, run: str | Path, device: str = "auto") -> Self:
@@ -71,6 +74,24 @@ class Predictor:
             InputError: the folder holds no whole model, or there is no such device.
         """
         return cls(*load_model(run), device=device)
+
+    @property
+    def torch(self) -> TorchBackend:
+        """The backend, when it is PyTorch, for what needs gradients or layers.
+
+        Raises:
+            InputError: an exported file runs the network.
+        """
+        if not isinstance(self.backend, TorchBackend):
+            raise InputError(
+                f"This needs the network in PyTorch, but {self.backend.name} runs it; load the run itself."
+            )
+        return self.backend
+
+    @property
+    def model(self) -> nn.Module:
+        """The network; errors as in `torch`."""
+        return self.torch.model
 
     def __call__(self, image: Source) -> ImagePrediction:
         """Predict one image.
@@ -129,22 +150,19 @@ class Predictor:
         return max(probability, key=lambda name: probability[name])
 
     def prepare(self, image: np.ndarray) -> Tensor:
-        """Resize and normalise uint8 RGB (H, W, 3) to what the model takes: float32 (1, 3, h, w)."""
-        return self._stack([image])
+        """Resize and normalise uint8 RGB (H, W, 3) to what the model takes: float32 (1, 3, h, w).
 
-    def _stack(self, images: Sequence[np.ndarray]) -> Tensor:
-        resized = np.stack([resize_image(image, self.info.size) for image in images])
-        batch = torch.from_numpy(resized).to(self.device).permute(0, 3, 1, 2)
-        return self.normalise(batch).contiguous(memory_format=torch.channels_last)
+        Raises:
+            InputError: an exported file runs the network.
+        """
+        return self.torch.prepare(self._sized([image]))
 
-    @torch.inference_mode()
+    def _sized(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        return np.stack([resize_image(image, self.info.size) for image in images])
+
     def forward(self, images: Sequence[np.ndarray]) -> Prediction:
         """Run the network on uint8 RGB images of any sizes; logits at the network's size, on the CPU."""
-        prediction: Prediction = self.model(self._stack(images))
-        return Prediction(
-            mask=None if prediction.mask is None else prediction.mask.float().cpu(),
-            label=None if prediction.label is None else prediction.label.float().cpu(),
-        )
+        return self.backend.forward(self._sized(images))
 
     def _predict_batch(self, images: Sequence[Picture]) -> Iterator[ImagePrediction]:
         prediction = self.forward([image.pixels for image in images])
@@ -182,25 +200,3 @@ def decide(probability: np.ndarray, threshold: float) -> np.ndarray:
     if probability.ndim == 2:
         return (probability > threshold).astype(np.uint8)
     return probability.argmax(0).astype(np.uint8)
-
-
-def choose_device(name: str) -> torch.device:
-    """Return a torch device; "auto" takes a GPU when there is one.
-
-    Raises:
-        InputError: the device does not exist here.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        torch.zeros(1, device=name)
-        return torch.device(name)
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(
-            f"The device {name!r} cannot be used on this machine; choose auto or cpu."
-        ) from error
-
-
-def device_name(device: torch.device) -> str:
-    """Return "cpu" or the name of the GPU, for run records."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

@@ -70,7 +70,7 @@ def _trained(plan: Sequence[Planned], system: str, data: str) -> Planned | None:
 
 
 def _cost(run: Planned, known: Mapping[tuple[str, str], SystemCost], latency: bool) -> SystemCost:
-    from delineate.inference.predictor import choose_device, device_name
+    from delineate.inference.backends import choose_device, device_name
     from delineate.inference.profile import count_macs, profile
     from delineate.models.checkpoint import ModelInfo, load_model
 

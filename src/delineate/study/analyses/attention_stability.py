@@ -114,8 +114,7 @@ def measure_stability(
         per_scale: list[list[Tensor]] = []
         for scale in scales:
             height, width = (max(1, round(side * scale)) for side in predictor.info.size)
-            pixels = torch.from_numpy(resize_image(image, (height, width))).to(predictor.device)
-            batch = predictor.normalise(pixels.permute(2, 0, 1)[None])
+            batch = predictor.torch.prepare(resize_image(image, (height, width))[None])
             per_scale.append(gates(predictor.model, branches, batch))
         for i, at_scales in enumerate(zip(*per_scale, strict=True)):
             totals[i] += mean_deviation(torch.stack(at_scales))

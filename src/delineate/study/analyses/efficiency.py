@@ -21,7 +21,7 @@ from torch import Tensor
 
 from delineate.checks import InputError, choose
 from delineate.files import atomic_path, write_text
-from delineate.inference.predictor import choose_device, device_name
+from delineate.inference.backends import choose_device, device_name
 from delineate.inference.profile import count_macs, profile
 from delineate.models import MODELS, create_model
 from delineate.models.base import SegmentationModel
