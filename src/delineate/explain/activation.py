@@ -36,12 +36,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from delineate.checks import InputError, choose
+from delineate.explain.targets import Target, fix_score
 from delineate.layers.padding import crop_to, pad_image
 from delineate.models.base import SegmentationModel
 from delineate.models.prediction import Prediction
 
 Method = Literal["clnet", "gradcam", "gradcam++"]
-Target = Literal["label", "mask"]
 
 
 def activation_map(
@@ -51,6 +51,7 @@ def activation_map(
     method: Method = "clnet",
     target: Target = "label",
     index: int | None = None,
+    region: Tensor | None = None,
     size: tuple[int, int] | None = None,
 ) -> NDArray[np.float32]:
     """Show where the image raises one score of `model`.
@@ -63,13 +64,10 @@ def activation_map(
             (1, K, h, w) are explained; none of them may feed another.
         image: (1, 3, H, W) float, normalised as the model expects it, on the model's device.
         method: the formula, see the module's docstring.
-        target: "label" explains the logit of one image label. "mask" explains the sum of one class's logits
-            over the region predicted as that class; over all pixels when that region is empty, so that the
-            map still says where the class is most nearly found.
-        index: for "label" the position of the label; of two labels, 0 explains the negated logit. For "mask"
-            the class as in a decoded mask: 0 background, i + 1 the i-th class; of a binary mask, 0 explains
-            the negated logits. None explains the most probable label, or the class with the largest
-            predicted region, background excepted.
+        target: "label" explains the logit of one label, "mask" the sum of one class's logits over a region.
+        index: which label or class, see `targets.fix_score`; None for the one that is found.
+        region: bool (H, W) at the size of `image`, the pixels of the mask to explain; None for all that are
+            predicted as the class, or the whole image when there is none.
         size: (height, width) of the result in pixels; None for that of `image`.
 
     Returns:
@@ -77,17 +75,14 @@ def activation_map(
         All 0 when nothing in the image raises the score.
 
     Raises:
-        InputError: unknown `method` or `target`, `index` out of range, an image of another shape, or a model
-            without the output that `target` needs.
+        InputError: unknown `method`, an image of another shape, a model that names no layers, or what
+            `targets.fix_score` refuses.
     """
     combine = choose("activation map", method, _METHODS)
-    score_of = choose("target of an activation map", target, _SCORES)
-    if image.ndim != 4 or image.shape[:2] != (1, 3) or not image.is_floating_point():
-        raise InputError(
-            f"An activation map needs one normalised float image of shape (1, 3, H, W), got {image.dtype} "
-            f"of shape {tuple(image.shape)}."
-        )
-    levels, score = _forward(model, image, lambda prediction: score_of(prediction, index))
+    check_image(image)
+    levels, score = _forward(
+        model, image, lambda found: fix_score(found, target, index, region).logit(found)[0]
+    )
     if score.requires_grad:
         gradients = torch.autograd.grad(score, levels, allow_unused=True, materialize_grads=True)
     else:  # the score does not depend on these layers at all
@@ -99,6 +94,19 @@ def activation_map(
     largest = resized.max()
     scaled = resized / largest if largest > 0 else torch.zeros_like(resized)
     return np.ascontiguousarray(scaled.clamp(0, 1).cpu().numpy(), dtype=np.float32)
+
+
+def check_image(image: Tensor) -> None:
+    """Refuse anything but one normalised image.
+
+    Raises:
+        InputError: it is not (1, 3, H, W) float.
+    """
+    if image.ndim != 4 or image.shape[:2] != (1, 3) or not image.is_floating_point():
+        raise InputError(
+            f"An activation map needs one normalised float image of shape (1, 3, H, W), got {image.dtype} "
+            f"of shape {tuple(image.shape)}."
+        )
 
 
 def clnet_map(features: Tensor, gradient: Tensor) -> Tensor:
@@ -131,44 +139,6 @@ _METHODS: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
     "gradcam": gradcam_map,
     "gradcam++": gradcam_plus_plus_map,
 }
-
-
-def _label_score(prediction: Prediction, index: int | None) -> Tensor:
-    if prediction.label is None:
-        raise InputError("This model has no label output to explain; use target='mask'.")
-    logits = prediction.label[0]  # (labels,)
-    if len(logits) == 1:  # one logit stands for two labels, the second is the positive one
-        logits = torch.stack([-logits[0], logits[0]])
-    chosen = int(logits.argmax()) if index is None else _checked(index, len(logits), "label")
-    return logits[chosen]
-
-
-def _mask_score(prediction: Prediction, index: int | None) -> Tensor:
-    if prediction.mask is None:
-        raise InputError("This model has no mask output to explain; use target='label'.")
-    logits = prediction.mask[0]  # (C, H, W)
-    if len(logits) == 1:  # binary: one map stands for background and foreground
-        logits = torch.cat([-logits, logits])
-    decoded = logits.argmax(0)  # of two equal logits the background, as probability > 0.5 has it
-    if index is None:
-        areas = torch.bincount(decoded.flatten(), minlength=len(logits))[1:]
-        chosen = 1 + int(areas.argmax())
-    else:
-        chosen = _checked(index, len(logits), "mask")
-    region = decoded == chosen
-    return logits[chosen][region].sum() if bool(region.any()) else logits[chosen].sum()
-
-
-_SCORES: Mapping[str, Callable[[Prediction, int | None], Tensor]] = {
-    "label": _label_score,
-    "mask": _mask_score,
-}
-
-
-def _checked(index: int, count: int, kind: str) -> int:
-    if not 0 <= index < count:
-        raise InputError(f"The {kind} index must be between 0 and {count - 1}, got {index}.")
-    return index
 
 
 def _at_size(model: nn.Module, image: Tensor, raw: Tensor, size: tuple[int, int] | None) -> Tensor:
@@ -206,7 +176,7 @@ def _forward(
         seen.append(leaf)
         return leaf.clone()
 
-    with _evaluation_mode(model), torch.inference_mode(False), torch.enable_grad():
+    with evaluation_mode(model), torch.inference_mode(False), torch.enable_grad():
         handles = [layer.register_forward_hook(cut) for layer in layers]
         try:
             with torch.autocast(image.device.type, enabled=False):
@@ -223,7 +193,8 @@ def _forward(
 
 
 @contextmanager
-def _evaluation_mode(model: nn.Module) -> Iterator[None]:
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
+    """Put a model into evaluation mode and give each module its flag back."""
     flags = [(module, module.training) for module in model.modules()]
     model.eval()
     try:

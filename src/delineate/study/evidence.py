@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from delineate.data.case import Case
 from delineate.data.images import read_case_image, read_case_mask
-from delineate.explain.activation import Method, Target, activation_map
+from delineate.explain.activation import Method, activation_map
+from delineate.explain.targets import Target
 from delineate.study.pictures import LONGEST, activation_svg, fitted_size, outline, overlay_svg, thumbnail
 from delineate.study.sizes import size_classes
 
