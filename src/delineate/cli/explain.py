@@ -38,7 +38,7 @@ def explain(
 
     Example: delineate explain runs/demo photos/ --out why --method gradcam --method occlusion --faithfulness
     """
-    from delineate.inference.explain_files import Question, explain_files
+    from delineate.inference.explain_files import Question, explain_files, mean_figures
     from delineate.inference.predict import find_images
     from delineate.inference.predictor import Predictor
 
@@ -56,16 +56,20 @@ def explain(
             progress=update,
         )
     table = report.table
+    means = mean_figures(table) if len(table) else []
     if as_json:
         rows = table.to_dict("records")
-        console.print_json({"out": str(out), "explanations": rows, "failed": report.failed})
-    elif len(table):
-        figures = [c for c in ("score", "deletion", "insertion", "gain") if c in table]
-        means = table.groupby("method", sort=False)[figures].mean()
-        rows_shown = [(key, *(f"{means.loc[key, figure]:.4f}" for figure in figures)) for key in means.index]
-        console.print_table(f"mean of {table['image'].nunique()} image(s)", ("method", *figures), rows_shown)
+        console.print_json({"out": str(out), "means": means, "explanations": rows, "failed": report.failed})
+    elif means:
+        columns = [name for name in means[0] if name != "images"]
+        shown = [tuple(_figure(row[name]) for name in columns) for row in means]
+        console.print_table(f"mean of {means[0]['images']} image(s)", columns, shown)
         console.say(f"maps and explanations.csv are in {out}")
     for reason in report.failed.values():
         console.print_error(f"left out: {reason}")
     if report.failed:
         raise typer.Exit(1)
+
+
+def _figure(value: object) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else "-" if value is None else str(value)

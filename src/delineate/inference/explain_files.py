@@ -97,6 +97,33 @@ def explain_files(
     return report
 
 
+def mean_figures(table: pd.DataFrame, seed: int = 0) -> list[dict[str, Any]]:
+    """Average the figures of each method over images.
+
+    Returns:
+        One dictionary per method: method, images, the mean of each figure, and for `gain` the bounds of the
+        95 % percentile bootstrap interval over images, `gain_low` and `gain_high`, None for one image.
+    """
+    from scipy.stats import bootstrap  # slow to import
+
+    rows = []
+    for method, part in table.groupby("method", sort=False):
+        row: dict[str, Any] = {"method": method, "images": len(part), "score": float(part["score"].mean())}
+        for name in ("deletion", "random_deletion", "insertion", "random_insertion", "gain"):
+            if name in part:
+                row[name] = float(part[name].mean())
+        if "gain" in part:
+            row |= {"gain_low": None, "gain_high": None}
+            if part["gain"].nunique() > 1:
+                rng = np.random.default_rng(seed)
+                found = bootstrap(
+                    (part["gain"].to_numpy(),), np.mean, n_resamples=2000, method="percentile", rng=rng
+                ).confidence_interval
+                row |= {"gain_low": float(found.low), "gain_high": float(found.high)}
+        rows.append(row)
+    return rows
+
+
 def _explain(
     predictor: Predictor,
     name: str,
