@@ -26,7 +26,9 @@ def reference():
         sys.path.pop(0)
 
 
-@pytest.mark.parametrize("name", ["metrics.md", "models.md", "losses.md", "recipe.md", "datasets.md"])
+@pytest.mark.parametrize(
+    "name", ["metrics.md", "models.md", "losses.md", "recipe.md", "datasets.md", "measurements.md"]
+)
 def test_generated_pages_are_up_to_date(reference, name):
     page = (ROOT / "docs" / "reference" / name).read_text()
     assert page == reference[name], "run: python tools/reference.py"

@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 import reference_datasets
+import reference_measurements
 from delineate.config import Recipe
 from delineate.losses import LOSSES
 from delineate.metrics import METRICS
@@ -24,6 +25,7 @@ def pages() -> dict[str, str]:
         "losses.md": losses(),
         "recipe.md": recipe(),
         "datasets.md": reference_datasets.page(),
+        "measurements.md": reference_measurements.page(),
     }
 
 
