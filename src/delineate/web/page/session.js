@@ -1,0 +1,214 @@
+// What is open: the images, what the models said about them, and the masks that are being corrected.
+
+import { predict } from "./api.js";
+import { MaskDocument } from "./mask.js";
+import { decodeGrey, encodeGrey, readMask } from "./png.js";
+
+const AT_ONCE = 2; // requests
+const OPEN_PIXELS = 120e6; // of masks held ready; beyond it the least recent ones are packed
+
+let nextId = 1;
+
+/** One file that was dropped on the page. */
+class Item {
+  constructor(file, name) {
+    this.id = nextId;
+    nextId += 1;
+    this.file = file;
+    this.name = name;
+    this.answers = new Map(); // model -> the service's answer
+    this.errors = new Map(); // model -> sentence
+    this.asked = new Map(); // model -> AbortController of a request that runs
+    this.masks = new Map(); // model -> promise of a MaskDocument, or what was packed of one
+    this.saving = "none"; // none, unsaved, saving, saved, kept
+    this.kept = null; // key in the outbox
+    this.label = null; // chosen by the reader
+    this.comment = "";
+    this.seconds = 0; // looked at
+    this.spacing = null; // typed by the reader, mm: [row, column]
+  }
+}
+
+class Session extends EventTarget {
+  models = [];
+  model = null; // name of the first pane's model
+  second = null; // of the second pane's, or null
+  items = [];
+  current = null;
+  map = "none"; // what lies over the image; see MAPS
+  method = null; // of activation maps
+  running = 0;
+
+  tell(type, detail = {}) {
+    this.dispatchEvent(new CustomEvent(type, { detail }));
+  }
+
+  modelNamed(name) {
+    return this.models.find((one) => one.name === name);
+  }
+
+  /** Add files; a folder's path stays in the name, so that equal names in two folders differ. */
+  add(files) {
+    const added = [...files].map((file) => new Item(file, file.webkitRelativePath || file.name));
+    this.items.push(...added);
+    this.tell("items");
+    if (!this.current && added.length) this.select(added[0]);
+    this.work();
+  }
+
+  remove(item) {
+    for (const controller of item.asked.values()) controller.abort();
+    const at = this.items.indexOf(item);
+    this.items.splice(at, 1);
+    if (item.thumbnail) URL.revokeObjectURL(item.thumbnail);
+    this.tell("items");
+    if (this.current === item) this.select(this.items[Math.min(at, this.items.length - 1)] ?? null);
+  }
+
+  select(item) {
+    this.current = item;
+    this.tell("select");
+    this.work();
+  }
+
+  use(model, second) {
+    this.model = model;
+    this.second = second === model ? null : second;
+    this.tell("model");
+    this.work();
+  }
+
+  show(map, method) {
+    this.map = map;
+    this.method = method;
+    this.tell("map");
+    this.work();
+  }
+
+  setSpacing(item, spacing) {
+    item.spacing = spacing;
+    this.tell("spacing");
+    this.work();
+  }
+
+  /** Whether an answer lacks something that is on show; maps and measurements are asked for when needed. */
+  lacks(item, model) {
+    if (item.errors.has(model) || item.asked.has(model)) return false;
+    const answer = item.answers.get(model);
+    if (!answer) return true;
+    if (item !== this.current) return false;
+    const { wanted } = answer;
+    if (this.map === "uncertainty" && !wanted.uncertainty) return true;
+    if (this.map === "explanation" && this.explains(model) && wanted.explain !== this.method) return true;
+    return String(wanted.spacing) !== String(item.spacing);
+  }
+
+  explains(model) {
+    const known = this.modelNamed(model)?.explanations;
+    return !known || known.includes(this.method);
+  }
+
+  next() {
+    const models = [this.model, this.second].filter(Boolean);
+    const order = this.current ? [this.current, ...this.items] : this.items;
+    for (const item of order) {
+      for (const model of models) if (this.lacks(item, model)) return [item, model];
+    }
+    return null;
+  }
+
+  work() {
+    while (this.running < AT_ONCE && this.model) {
+      const job = this.next();
+      if (!job) break;
+      this.running += 1;
+      this.ask(...job).finally(() => {
+        this.running -= 1;
+        this.work();
+      });
+    }
+  }
+
+  async ask(item, model) {
+    const controller = new AbortController();
+    item.asked.set(model, controller);
+    this.tell("status", { item });
+    const before = item.answers.get(model)?.wanted;
+    const wanted = {
+      spacing: item.spacing,
+      uncertainty: this.map === "uncertainty" || Boolean(before?.uncertainty),
+      explain: this.map === "explanation" && this.explains(model) ? this.method : (before?.explain ?? null),
+    };
+    try {
+      const answer = await predict(item.file, { model, ...wanted, signal: controller.signal });
+      answer.wanted = wanted;
+      item.answers.set(model, answer);
+    } catch (error) {
+      if (error.name !== "AbortError") item.errors.set(model, error.message);
+    } finally {
+      item.asked.delete(model);
+    }
+    this.tell("status", { item });
+  }
+
+  retry(item) {
+    item.errors.clear();
+    this.tell("status", { item });
+    this.work();
+  }
+
+  /** The mask of an image by a model, ready to be corrected; null for a model that gives none. */
+  mask(item, model) {
+    const answer = item.answers.get(model);
+    if (!answer?.pictures.mask) return Promise.resolve(null);
+    const held = item.masks.get(model);
+    if (held instanceof Promise) {
+      item.masks.delete(model);
+      item.masks.set(model, held); // the most recent one is the last
+      return held;
+    }
+    const opening = this.openMask(item, model, answer, held);
+    item.masks.set(model, opening);
+    opening.then(
+      () => this.packOthers(item),
+      () => item.masks.delete(model),
+    );
+    return opening;
+  }
+
+  async openMask(item, model, answer, packed) {
+    const { classes, threshold } = this.modelNamed(model);
+    const { values, width, height } = await readMask(answer.pictures.mask, classes.length);
+    const single = classes.length === 1 && answer.pictures.probability instanceof Blob;
+    const probability = single ? (await decodeGrey(answer.pictures.probability)).values : null;
+    const mask = new MaskDocument({ width, height, classes, threshold, predicted: values, probability });
+    if (packed) mask.restore((await decodeGrey(packed.edit)).values, packed.threshold);
+    return mask;
+  }
+
+  /** Pack the masks of images that were not looked at lately, when many pixels are held. */
+  async packOthers(recent, most = OPEN_PIXELS) {
+    let held = 0;
+    const order = [recent, ...this.items.filter((one) => one !== recent).sort((a, b) => (b.seen ?? 0) - (a.seen ?? 0))];
+    for (const item of order) {
+      for (const [model, opening] of item.masks) {
+        if (!(opening instanceof Promise)) continue;
+        const mask = await opening.catch(() => null);
+        if (!mask) continue;
+        held += mask.mask.length;
+        if (held <= most || item === recent || item === this.current) continue;
+        if (!mask.edited) {
+          item.masks.delete(model);
+          continue;
+        }
+        const { version } = mask;
+        const edit = await encodeGrey(mask.edit, mask.width, mask.height);
+        if (mask.version === version && item !== this.current) {
+          item.masks.set(model, { edit, threshold: mask.threshold });
+        }
+      }
+    }
+  }
+}
+
+export const session = new Session();

@@ -1,0 +1,144 @@
+"""Corrections and files in a real browser: what leaves the page is what is on show."""
+
+import base64
+import json
+
+import numpy as np
+
+
+def test_downloads_hold_what_is_on_show(tab, fake, first, read_png):
+    path, pixels = first
+    tab.load(path)
+    tab.page.keyboard.press("b")
+    tab.draw((10, 10), (60, 80))
+    mask = tab.mask()
+    written = read_png(tab.download("[data-download=png]"))
+    np.testing.assert_array_equal(written, mask * 255)
+
+    facts = json.loads(tab.download("[data-download=json]"))
+    assert facts["corrected"] is True
+    assert facts["mask"][0]["pixels"] == mask.sum()
+    assert facts["identity"] == "alpha 0123456789ab torch none"
+    assert facts["research_only"] == "For research only, not for diagnosis."
+
+    outlines = json.loads(tab.download("[data-download=geojson]"))
+    np.testing.assert_array_equal(rasterise(outlines["features"], mask.shape), mask == 1)
+
+
+def rasterise(features, shape):
+    """Fill polygons by the even-odd rule at pixel centres: bool (H, W)."""
+    rows, columns = np.mgrid[: shape[0], : shape[1]] + 0.5
+    inside = np.zeros(shape, bool)
+    for feature in features:
+        odd = np.zeros(shape, bool)
+        for ring in feature["geometry"]["coordinates"]:
+            assert ring[0] == ring[-1]
+            for (ax, ay), (_, by) in zip(ring, ring[1:], strict=False):
+                if ay != by:  # all sides are straight up, down, left or right
+                    odd ^= ((ay > rows) != (by > rows)) & (columns < ax)
+        assert not (inside & odd).any()
+        inside |= odd
+    return inside
+
+
+def test_outlines_of_any_mask_give_it_back(tab):
+    rng = np.random.default_rng(5)
+    for share in (0.15, 0.5, 0.85):
+        mask = (rng.random((23, 31)) < share).astype(np.uint8)
+        polygons = tab.page.evaluate(
+            """async ([values, width, height]) =>
+                (await import("/geometry.js")).polygonsOf(Uint8Array.from(values), width, height, 1)""",
+            [mask.ravel().tolist(), mask.shape[1], mask.shape[0]],
+        )
+        features = [{"geometry": {"coordinates": rings}} for rings in polygons]
+        np.testing.assert_array_equal(rasterise(features, mask.shape), mask == 1)
+
+
+def test_dicom_segmentation_is_made_of_the_file_and_the_mask(tab, service, first, read_png):
+    path, _ = first
+    tab.load(path)
+    tab.page.keyboard.press("e")
+    tab.draw((64, 48), (80, 48))
+    assert tab.download("[data-download=dicom]") == b"zip"
+    [parts] = service.segmentations
+    assert parts["file"] == path.read_bytes()
+    np.testing.assert_array_equal(read_png(parts["mask"]), tab.mask() * 255)
+
+
+def save(tab, author="A. Reader"):
+    tab.page.fill("#author", author)
+    tab.page.keyboard.press("Control+s")
+
+
+def test_saved_correction_reaches_the_server_whole(tab, fake, service, first, read_png):
+    path, pixels = first
+    tab.load(path)
+    tab.page.keyboard.press("b")
+    tab.draw((10, 10), (30, 70))
+    assert tab.text("#saved") == "Not saved"
+    tab.page.select_option("#label", "malignant")
+    tab.page.fill("#comment", "two lesions")
+    save(tab)
+    tab.page.get_by_text("Saved as c1").wait_for()
+    [stored] = service.corrections
+    assert base64.b64decode(stored["image"]) == path.read_bytes()
+    np.testing.assert_array_equal(read_png(base64.b64decode(stored["mask_png"])), tab.mask() * 255)
+    np.testing.assert_array_equal(
+        read_png(base64.b64decode(stored["predicted_mask_png"])), fake.mask_of(pixels, "alpha") * 255
+    )
+    told = {key: stored[key] for key in ("filename", "model", "identity", "label", "author", "comment")}
+    assert told == {
+        "filename": "lesion0.png",
+        "model": "alpha",
+        "identity": "alpha 0123456789ab torch none",
+        "label": "malignant",
+        "author": "A. Reader",
+        "comment": "two lesions",
+    }
+    assert stored["seconds"] >= 0
+    tab.draw((40, 10), (50, 20))
+    assert tab.text("#saved") == "Not saved"
+    tab.page.click("#stored")
+    tab.page.locator("#corrections").get_by_text("lesion0.png").wait_for()
+
+
+def test_correction_that_the_server_refuses_is_kept_and_sent_later(tab, service, first):
+    tab.load(first[0])
+    service.failing = "corrections"
+    tab.page.keyboard.press("b")
+    tab.draw((10, 10), (30, 70))
+    mask = tab.mask()
+    save(tab)
+    tab.page.get_by_text("Not sent: kept in this browser").wait_for()
+    assert "The disk of the server is full; make room." in tab.text("#complaint")
+    assert tab.complaints.pop().endswith("507 (Insufficient Storage)")
+    tab.page.close()
+
+    service.failing = None
+    tab.page = tab.open()
+    assert tab.page.locator("#author").input_value() == "A. Reader"
+    tab.page.get_by_text("1 correction is kept in this browser").wait_for()
+    tab.page.click("#send-again")
+    tab.page.locator("#outbox").wait_for(state="hidden")
+    [stored] = service.corrections
+    assert base64.b64decode(stored["image"]) == first[0].read_bytes()
+    assert stored["filename"] == "lesion0.png"
+    assert mask.any()
+
+
+def test_a_correction_without_an_author_is_not_sent(tab, service, first):
+    tab.load(first[0])
+    tab.page.click("#save")
+    assert "fill in the author first" in tab.text("#complaint")
+    assert service.corrections == []
+
+
+def test_leaving_with_an_unsaved_correction_asks_first(tab, first):
+    tab.load(first[0])
+    tab.page.keyboard.press("b")
+    tab.draw((10, 10), (30, 70))
+    asked = []
+    tab.page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.accept()))
+    with tab.page.expect_event("close"):
+        tab.page.close(run_before_unload=True)
+    assert asked == ["beforeunload"]
