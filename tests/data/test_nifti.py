@@ -219,6 +219,9 @@ def test_a_volume_is_decompressed_once_and_again_when_it_changed(tmp_path, monke
     changed = read_image(path, slice=0, window=(-1000, 1000))[..., 0]
     np.testing.assert_array_equal(changed, shown(0)[:, ::-1])
     assert len(reads) == 2
+    nifti.forget(path)
+    read_image(path, slice=0)
+    assert len(reads) == 3
 
 
 def test_what_is_kept_in_memory_is_bounded(tmp_path, monkeypatch):

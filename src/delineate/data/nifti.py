@@ -176,6 +176,12 @@ class _Kept:
                 self._volumes.popitem(last=False)
             return volume
 
+    def forget(self, path: Path) -> None:
+        name = os.fspath(path.absolute())
+        with self._lock:
+            for key in [key for key in self._volumes if key[0] == name]:
+                del self._volumes[key]
+
 
 _KEPT: list[_Kept] = []
 
@@ -185,6 +191,11 @@ def _kept() -> _Kept:
     if not _KEPT or _KEPT[0].process != os.getpid():
         _KEPT[:] = [_Kept()]
     return _KEPT[0]
+
+
+def forget(path: Path) -> None:
+    """Let go of a volume that was read; for files that will not be read again."""
+    _kept().forget(path)
 
 
 def _header_of(path: Path) -> Any:
