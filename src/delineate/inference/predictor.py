@@ -1,54 +1,73 @@
-"""From an image file to a mask, its probability and a label."""
+"""From an image file to a mask, its probability and a label, by one network or by several together."""
 
+import threading
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from delineate.checks import InputError
 from delineate.data.cache import resize_image
 from delineate.data.case import Case
-from delineate.data.images import case_image_size, is_deep, read_case_image
+from delineate.data.images import ENDINGS, case_image_size, is_deep, read_case_image
 from delineate.inference.backends import Backend, TorchBackend
-from delineate.models.checkpoint import ModelInfo, load_model
+from delineate.inference.members import check_alike, open_member
+from delineate.inference.results import (
+    ImagePrediction,
+    Origin,
+    Uncertainty,
+    choose_label,
+    decide,
+    native_probability,
+)
+from delineate.inference.tta import forward_view, views_for
+from delineate.inference.uncertainty import Running
+from delineate.models.checkpoint import ModelInfo
 from delineate.models.prediction import Prediction, label_probability
 
+if TYPE_CHECKING:
+    from delineate.explain.targets import Target
 
-@dataclass(frozen=True)
-class ImagePrediction:
-    """What a model says about one image, at the image's own size."""
+__all__ = ["ImagePrediction", "Picture", "Predictor", "Source", "Uncertainty", "decide", "native_probability"]
 
-    mask: np.ndarray | None
-    """uint8 (H, W), index of the class of each pixel, 0 background; None for a model that only classifies."""
-    probability: np.ndarray | None
-    """float32, (H, W) for one class, (classes + 1, H, W) that sum to 1 for several."""
-    label: dict[str, float] | None
-    """Probability of each label, summing to 1; None for a model that only segments."""
-
-
-Source = str | Path | Case | np.ndarray
+Source = str | Path | Case | NDArray[np.uint8]
 """What a predictor takes: a file, a case (a slice of a volume, a window), or uint8 RGB (H, W, 3)."""
+
+_VALUES_AT_ONCE = 2**24
+"""Probabilities that are averaged at the same time, over all images of a batch: bounds the memory."""
 
 
 class Picture(NamedTuple):
     """An image on its way to the network."""
 
-    pixels: np.ndarray
+    pixels: NDArray[np.uint8]
     """uint8 RGB (h, w, 3); of a large JPEG decoded at a reduced scale, as in training."""
     size: tuple[int, int]
     """Height and width of the image itself, which the prediction gets."""
+    source: Case | NDArray[np.uint8] | None = None
+    """What it was made of, for results that are asked for their image later."""
 
 
 class Predictor:
-    """A trained model with the preprocessing it was trained with.
+    """A trained model, or several that are averaged, with the preprocessing they were trained with.
+
+    Several threads may use it: they read and write side by side, and the networks run one call at a time.
 
     Args:
-        network: what runs the network; a bare module is put into evaluation mode and run by PyTorch.
+        network: what runs the network, or several for an ensemble; a bare module is put into evaluation mode
+            and run by PyTorch.
         info: what `model.json` says; not needed with a backend, which knows it.
         device: for a bare module: "auto" takes a GPU when there is one.
+        tta: name of the views that are averaged, of `delineate.inference.tta.VIEWS`.
+        uncertainty: whether predictions come with an `Uncertainty`.
+
+    Raises:
+        InputError: a bare module without info; members that differ in classes, labels, threshold or window;
+            views that a member cannot take.
 
     Example:
         >>> predictor = Predictor.load("runs/demo")
@@ -57,64 +76,113 @@ class Predictor:
     """
 
     def __init__(
-        self, network: nn.Module | Backend, info: ModelInfo | None = None, device: str = "auto"
+        self,
+        network: nn.Module | Backend | Sequence[Backend],
+        info: ModelInfo | None = None,
+        device: str = "auto",
+        *,
+        tta: str = "none",
+        uncertainty: bool = False,
     ) -> None:
         if isinstance(network, nn.Module):
             if info is None:
                 raise InputError("A bare network needs the info of its model.json; give it too.")
             network = TorchBackend(network, info, device)
-        self.backend: Backend = network
-        self.info = network.info
+        self.members: tuple[Backend, ...] = tuple(network) if isinstance(network, Sequence) else (network,)
+        if not self.members:
+            raise InputError("An ensemble needs at least one member; name a run.")
+        check_alike([member.info for member in self.members])
+        self.backend: Backend = self.members[0]
+        self.info = self.backend.info
+        self.tta = tta
+        self.uncertainty = uncertainty
+        self._passes = [(m, view) for m in self.members for view in views_for(tta, self.members)]
+        self._lock = threading.RLock()
 
     @classmethod
-    def load(cls, run: str | Path, device: str = "auto") -> Self:
-        """Load the model of a run.
+    def load(
+        cls,
+        run: str | Path | Sequence[str | Path],
+        device: str = "auto",
+        *,
+        backend: str = "torch",
+        precision: str = "fp32",
+        tta: str = "none",
+        uncertainty: bool = False,
+    ) -> Self:
+        """Load the model of a run, or the models of several as an ensemble.
+
+        Args:
+            run: folder of a run, or of a file that `delineate export` made of one; or several of them.
+            device: "auto" takes a GPU when there is one; exported files run on the CPU.
+            backend: "torch", or the format of a file exported before: "onnx", "openvino".
+            precision: "fp32", or that of the exported file.
+            tta: as for the class.
+            uncertainty: as for the class.
 
         Raises:
-            InputError: the folder holds no whole model, or there is no such device.
+            InputError: a folder holds no whole model, there is no such device or exported file, or as for the
+                class.
         """
-        return cls(*load_model(run), device=device)
+        runs = [run] if isinstance(run, str | Path) else list(run)
+        members = [open_member(Path(folder), device, backend, precision) for folder in runs]
+        return cls(members, tta=tta, uncertainty=uncertainty)
+
+    @property
+    def identity(self) -> str:
+        """What predicts, as a short text that stays the same for the same weights, backend and views.
+
+        For example "clnet.paper@0a1b2c3d4e5f torch", or "a@...+b@... openvino-int8 tta=flips".
+        """
+        models = "+".join(f"{m.info.recipe}@{m.info.weights_sha256[:12]}" for m in self.members)
+        backends = "+".join(dict.fromkeys(member.name for member in self.members))
+        return f"{models} {backends}" + ("" if self.tta == "none" else f" tta={self.tta}")
 
     @property
     def torch(self) -> TorchBackend:
-        """The backend, when it is PyTorch, for what needs gradients or layers.
+        """The first member that PyTorch runs, for what needs gradients or layers.
 
         Raises:
-            InputError: an exported file runs the network.
+            InputError: exported files run the network.
         """
-        if not isinstance(self.backend, TorchBackend):
-            raise InputError(
-                f"This needs the network in PyTorch, but {self.backend.name} runs it; load the run itself."
-            )
-        return self.backend
+        for member in self.members:
+            if isinstance(member, TorchBackend):
+                return member
+        raise InputError(
+            f"This needs the network in PyTorch, but {self.backend.name} runs it; load the run itself."
+        )
 
     @property
     def model(self) -> nn.Module:
         """The network; errors as in `torch`."""
         return self.torch.model
 
-    def __call__(self, image: Source) -> ImagePrediction:
+    def __call__(self, image: Source | Picture, *, uncertainty: bool | None = None) -> ImagePrediction:
         """Predict one image.
 
         Args:
             image: a file, a case, or uint8 RGB (H, W, 3). A file of more than 8 bits is read with the window
                 of the training data, when that had one.
+            uncertainty: None does as the predictor was made.
 
         Raises:
             InputError: the file cannot be read, or the array is of another kind.
         """
-        return next(self.predict([image]))
+        return next(self.predict([image], uncertainty=uncertainty))
 
-    def predict(self, images: Iterable[Source | Picture], batch_size: int = 8) -> Iterator[ImagePrediction]:
+    def predict(
+        self, images: Iterable[Source | Picture], batch_size: int = 8, *, uncertainty: bool | None = None
+    ) -> Iterator[ImagePrediction]:
         """Predict images in batches, lazily and in order; arguments and errors as in `__call__`."""
+        wanted = self.uncertainty if uncertainty is None else uncertainty
         batch: list[Picture] = []
         for image in images:
             batch.append(image if isinstance(image, Picture) else self.open(image))
             if len(batch) == batch_size:
-                yield from self._predict_batch(batch)
+                yield from self._predict_batch(batch, wanted)
                 batch = []
         if batch:
-            yield from self._predict_batch(batch)
+            yield from self._predict_batch(batch, wanted)
 
     def open(self, image: Source) -> Picture:
         """Read an image as training read it; arguments and errors as in `__call__`."""
@@ -123,11 +191,13 @@ class Predictor:
                 raise InputError(
                     f"An image array must be uint8 RGB (H, W, 3), got {image.dtype} {image.shape}."
                 )
-            return Picture(image, (image.shape[0], image.shape[1]))
+            return Picture(image, (image.shape[0], image.shape[1]), image)
         if not isinstance(image, Case):
-            image = Case(id=Path(image).stem, image=Path(image))
+            image = Case(id=_stem(Path(image)), image=Path(image))
         image = self.with_window(image)
-        return Picture(read_case_image(image, reduce_to=self.info.size), case_image_size(image))
+        heights, widths = zip(*(member.info.size for member in self.members), strict=True)
+        pixels = read_case_image(image, reduce_to=(max(heights), max(widths)))
+        return Picture(pixels, case_image_size(image), image)
 
     def with_window(self, case: Case) -> Case:
         """Give a case the window of the training images, when it has none of its own and they had one.
@@ -145,58 +215,120 @@ class Predictor:
 
     def choose_label(self, probability: dict[str, float]) -> str:
         """Return the label found: of two the second if above the threshold, of more the likeliest."""
-        if len(probability) == 2:
-            return self.info.labels[int(probability[self.info.labels[1]] > self.info.threshold)]
-        return max(probability, key=lambda name: probability[name])
+        return choose_label(probability, self.info)
 
-    def prepare(self, image: np.ndarray) -> Tensor:
+    def explain(
+        self,
+        image: NDArray[np.uint8],
+        *,
+        method: str | None = None,
+        target: "Target | None" = None,
+        index: int | None = None,
+    ) -> NDArray[np.float32]:
+        """Show which places of an image raise a score; of an ensemble, that of its first PyTorch member.
+
+        Args:
+            image: uint8 RGB (H, W, 3).
+            method: a name of `delineate.explain.explanation.EXPLANATIONS`; None takes what suits the model.
+            target: "label" or "mask"; None takes the label when there is one.
+            index: which label or class; None takes the one found.
+
+        Returns:
+            (H, W) in [0, 1].
+
+        Raises:
+            InputError: exported files run the network, or as `explanation_map`.
+        """
+        from delineate.explain.explanation import explanation_map
+        from delineate.explain.overlay import map_method
+
+        member = self.torch
+        size = (image.shape[0], image.shape[1])
+        with self._lock:
+            return explanation_map(
+                member.model,
+                member.prepare(resize_image(image, member.info.size)[None]),
+                method=method or map_method(member.info.model),
+                target=target or ("label" if member.info.labels else "mask"),
+                index=index,
+                size=size,
+            )
+
+    def prepare(self, image: NDArray[np.uint8]) -> Tensor:
         """Resize and normalise uint8 RGB (H, W, 3) to what the model takes: float32 (1, 3, h, w).
 
         Raises:
-            InputError: an exported file runs the network.
+            InputError: exported files run the network.
         """
-        return self.torch.prepare(self._sized([image]))
+        member = self.torch
+        return member.prepare(resize_image(image, member.info.size)[None])
 
-    def _sized(self, images: Sequence[np.ndarray]) -> np.ndarray:
-        return np.stack([resize_image(image, self.info.size) for image in images])
+    def forward(self, images: Sequence[NDArray[np.uint8]]) -> Prediction:
+        """Run the network on uint8 RGB images of any sizes; logits at the network's size, on the CPU.
 
-    def forward(self, images: Sequence[np.ndarray]) -> Prediction:
-        """Run the network on uint8 RGB images of any sizes; logits at the network's size, on the CPU."""
-        return self.backend.forward(self._sized(images))
+        Raises:
+            InputError: there are several members or views, whose logits are never averaged.
+        """
+        if len(self._passes) > 1:
+            raise InputError(
+                "An ensemble or several views have no common logits, only probabilities; "
+                "use predict, or load one run without test-time augmentation."
+            )
+        with self._lock:
+            return forward_view(*self._passes[0], images)
 
-    def _predict_batch(self, images: Sequence[Picture]) -> Iterator[ImagePrediction]:
-        prediction = self.forward([image.pixels for image in images])
-        labels = None if prediction.label is None else label_probability(prediction.label)
-        for i, image in enumerate(images):
-            mask = probability = None
-            if prediction.mask is not None:
-                probability = native_probability(prediction.mask[i : i + 1], image.size)
-                mask = decide(probability, self.info.threshold)
-            label = None
-            if labels is not None:
-                label = dict(zip(self.info.labels, map(float, labels[i]), strict=True))
-            yield ImagePrediction(mask, probability, label)
+    def _predict_batch(self, images: Sequence[Picture], uncertainty: bool) -> Iterator[ImagePrediction]:
+        if len(self._passes) == 1:
+            yield from self._predict_chunk(images, uncertainty)
+            return
+        for chunk in _chunks(images, max(len(self.info.classes), 1)):
+            yield from self._predict_chunk(chunk, uncertainty)
+
+    def _predict_chunk(self, images: Sequence[Picture], uncertainty: bool) -> Iterator[ImagePrediction]:
+        """Predict images together: each pass over all of them, so that a network runs on whole batches."""
+        running = [Running(self.info, len(self._passes), uncertainty) for _ in images]
+        pixels = [image.pixels for image in images]
+        for number, (member, view) in enumerate(self._passes, 1):
+            with self._lock:
+                prediction = forward_view(member, view, pixels)
+            labels = None if prediction.label is None else label_probability(prediction.label).numpy()
+            for i, (image, mean) in enumerate(zip(images, running, strict=True)):
+                logits = None if prediction.mask is None else prediction.mask[i : i + 1]
+                mean.add(
+                    None if logits is None else native_probability(logits, image.size),
+                    None if labels is None else labels[i].copy(),
+                )
+                if number == len(self._passes):
+                    yield self._result(image, mean, uncertainty)
+
+    def _result(self, image: Picture, mean: Running, uncertainty: bool) -> ImagePrediction:
+        origin = None if image.source is None else Origin(image.source, self.info, self.identity, self)
+        mask = mean.mask()
+        return ImagePrediction(
+            mask=mask,
+            probability=mean.probability,
+            label=mean.label_probability(),
+            uncertainty=mean.uncertainty(mask) if uncertainty else None,
+            origin=origin,
+        )
 
 
-def native_probability(logits: Tensor, size: tuple[int, ...]) -> np.ndarray:
-    """Bring the mask logits of one image to its own size and turn them into probabilities.
-
-    Logits are resized rather than probabilities, so that an outline stays where the network drew it.
-
-    Args:
-        logits: (1, C, h, w), as in `Prediction.mask`.
-        size: height and width of the image file.
-
-    Returns:
-        float32, (H, W) when C = 1, else (C, H, W).
-    """
-    full = nn.functional.interpolate(logits.float(), tuple(size), mode="bilinear", align_corners=False)
-    probability = full[0, 0].sigmoid() if full.shape[1] == 1 else full[0].softmax(0)
-    return probability.cpu().numpy()
+def _stem(file: Path) -> str:
+    """The name without its ending, of which volumes may have two."""
+    fitting = [ending for ending in ENDINGS if file.name.lower().endswith(ending)]
+    return file.name[: -len(max(fitting, key=len))] if fitting else file.stem
 
 
-def decide(probability: np.ndarray, threshold: float) -> np.ndarray:
-    """Turn probabilities into class indices, uint8 (H, W): above the threshold, or the largest of several."""
-    if probability.ndim == 2:
-        return (probability > threshold).astype(np.uint8)
-    return probability.argmax(0).astype(np.uint8)
+def _chunks(images: Sequence[Picture], classes: int) -> Iterator[list[Picture]]:
+    """Cut a batch so that the means of a chunk stay within `_VALUES_AT_ONCE`; one image always goes."""
+    chunk: list[Picture] = []
+    values = 0
+    for image in images:
+        needed = image.size[0] * image.size[1] * (1 if classes == 1 else classes + 1)
+        if chunk and values + needed > _VALUES_AT_ONCE:
+            yield chunk
+            chunk, values = [], 0
+        chunk.append(image)
+        values += needed
+    if chunk:
+        yield chunk
