@@ -52,7 +52,7 @@ def test_probabilities_keep_16_bits(output, tmp_path):
 
 def test_uncertainty_maps_and_their_scale(output, tmp_path):
     entropy = np.array([[0, 0.25, 1]], np.float32)
-    variance = np.array([[0, 0.25, 0.5]], np.float32)
+    variance = np.array([[0, 0.125, 0.25]], np.float32)
     unsure = Uncertainty(entropy, variance, None, None, 0.5)
     write("uncertainty", tmp_path, output(np.zeros((1, 3), np.uint8), uncertainty=unsure))
     assert pixels(tmp_path / "uncertainty" / "x.png").tolist() == [[0, 16384, 65535]]

@@ -21,9 +21,8 @@ COLOURS = (
 )
 """Okabe and Ito's palette, told apart by colour-blind readers; one colour per class, then from the start."""
 
-LARGEST_VARIANCE = 0.5
-"""The most that `Uncertainty.variance` can be, when the votes for two of several classes are split in halves;
-becomes 65535."""
+LARGEST_VARIANCE = 0.25
+"""The most that `Uncertainty.variance` can be, when half of the votes are 0 and half are 1; becomes 65535."""
 
 
 def draw_outline(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
