@@ -10,7 +10,8 @@ import delineate
 SOURCE = Path(delineate.__file__).parent
 LINES = [  # top to bottom; a module may import from lines below its own, and from its own folder
     {"__main__"},
-    {"cli", "web"},
+    {"cli"},
+    {"web"},
     {"console"},
     {"study"},
     {"training", "inference"},

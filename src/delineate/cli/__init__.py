@@ -8,12 +8,17 @@ import typer
 from delineate import console
 from delineate.checks import InputError
 from delineate.cli.analyse import analyse_app
+from delineate.cli.corrections import corrections_app
 from delineate.cli.data import data_app
 from delineate.cli.datasets import datasets
+from delineate.cli.explain import explain
+from delineate.cli.export import export
 from delineate.cli.listing import models, profile, recipes
+from delineate.cli.predict import predict
 from delineate.cli.reproduce import reproduce
-from delineate.cli.runs import predict, train
+from delineate.cli.runs import train
 from delineate.cli.scoring import evaluate
+from delineate.cli.serve import serve
 from delineate.cli.study import study
 from delineate.processes import FailedElsewhere
 from delineate.version import __version__
@@ -26,10 +31,25 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for command in (models, recipes, datasets, train, evaluate, predict, profile, study, reproduce):
+COMMANDS = (
+    models,
+    recipes,
+    datasets,
+    train,
+    evaluate,
+    predict,
+    explain,
+    export,
+    serve,
+    profile,
+    study,
+    reproduce,
+)
+for command in COMMANDS:
     app.command()(command)
 app.add_typer(data_app, name="data")
 app.add_typer(analyse_app, name="analyse")
+app.add_typer(corrections_app, name="corrections")
 
 
 @app.callback(invoke_without_command=True)
@@ -55,5 +75,5 @@ def main() -> None:
         console.print_error(f"{where}{error.strerror or error}.")
         sys.exit(2)
     except KeyboardInterrupt:
-        console.print_error("stopped; a training run continues with --resume.")
+        console.print_error("stopped; a training run or a prediction goes on with --resume.")
         sys.exit(130)

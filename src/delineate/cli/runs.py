@@ -2,21 +2,14 @@
 
 import sys
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from delineate import console
 from delineate.checks import InputError
-from delineate.cli.common import AsJson, DataRoot, Device, Fold, Folds, ProtocolName, Reader, SplitSeed
-
-if TYPE_CHECKING:  # the commands import what they need, so that --help stays quick
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from delineate.inference.predictor import ImagePrediction, Predictor
+from delineate.cli.common import DataRoot, Fold, Folds, ProtocolName, Reader, SplitSeed
 
 
 def train(
@@ -129,55 +122,6 @@ def evaluate(
     title = f"{run}, split {result.split}, {len(result.cases)} cases"
     console.print_table(title, ("score", "mean", "95 % interval", "n"), rows)
     console.out.print(f"Report: {report}", markup=False)
-
-
-def predict(
-    run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
-    images: Annotated[list[Path], typer.Argument(help="Image files and folders of images.")],
-    out: Annotated[Path, typer.Option("--out", help="Folder for masks, overlays and predictions.csv.")],
-    explain: Annotated[bool, typer.Option("--explain", help="Also write activation maps.")] = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace earlier predictions there.")
-    ] = False,
-    device: Device = "auto",
-    as_json: AsJson = False,
-) -> None:
-    """Predict masks and labels of new images: exit code 1 when some could not be read.
-
-    Example: delineate predict runs/demo photos/ --out found --explain
-    """
-    from delineate.inference.predict import predict_files
-    from delineate.inference.predictor import Predictor
-
-    predictor = Predictor.load(run, device)
-    extra = partial(_write_map, predictor) if explain else None
-    with console.progress_bar("predicting") as update:
-        report = predict_files(predictor, images, out, overwrite=overwrite, extra=extra, progress=update)
-    if as_json:
-        console.print_json({"out": str(out), "written": report.written, "failed": report.failed})
-    else:
-        console.say(f"{len(report.written)} image(s) predicted into {out}")
-    for reason in report.failed.values():
-        console.print_error(f"left out: {reason}")
-    if report.failed:
-        raise typer.Exit(1)
-
-
-def _write_map(
-    predictor: "Predictor", name: str, image: "NDArray[np.uint8]", prediction: "ImagePrediction", out: Path
-) -> None:
-    from delineate.explain.activation import activation_map
-    from delineate.explain.overlay import map_method, overlay_map
-    from delineate.inference.predict import write_png
-
-    activation = activation_map(
-        predictor.model,
-        predictor.prepare(image),
-        method=map_method(predictor.info.model),
-        target="mask" if prediction.label is None else "label",
-        size=(image.shape[0], image.shape[1]),
-    )
-    write_png(out / "maps" / f"{name}.png", overlay_map(image, activation))
 
 
 def _interval(value: Mapping[str, float | int | None]) -> str:
