@@ -5,7 +5,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from delineate.checks import InputError
-from delineate.layers import pyramid
+from delineate.layers import phases, pyramid
 from delineate.layers.encoders import create_encoder
 from delineate.models import create_model
 from delineate.models.chnet import CHNet, PixelHead
@@ -93,6 +93,74 @@ def test_plain_form_is_used_for_tracing_and_equals_the_literal_head():
     assert "upsample_bilinear2d" in str(traced.inlined_graph)
     assert "PythonOp" not in str(traced.inlined_graph)
     assert relative(traced(*inputs), expected) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("size", "channels", "strip"),
+    [
+        ((64, 96), (64, 40, 512), None),
+        ((64, 96), (64, 40, 512), 6),  # the last strip has 2 rows
+        ((32, 16), (8, 24), 2),  # one coarse level
+        ((48, 32), (16, 8, 8, 8), 4),
+    ],
+)
+def test_phased_form_is_the_literal_head(size, channels, strip, monkeypatch):
+    if strip:
+        monkeypatch.setattr(phases, "STRIP", strip * size[1] // 2 * 128)
+    head = shaken(PixelHead(channels, 2)).eval()
+    generator = torch.Generator().manual_seed(0)
+    inputs = [
+        torch.randn(2, c, size[0] >> i, size[1] >> i, generator=generator)
+        for i, c in enumerate(channels, start=1)
+    ]
+    with torch.no_grad():
+        assert relative(head.phased(inputs, size), head.literal(inputs, size)) < 2e-6
+
+
+def test_exports_hold_the_phased_form_where_it_fits():
+    class Wrapped(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.head = shaken(PixelHead((8, 8, 8), 1)).eval()
+
+        def forward(self, a, b, c):
+            return self.head([a, b, c], (32, 24))
+
+    model = Wrapped()
+    for sides, form, least in (
+        ([(16, 12), (8, 6), (4, 3)], "conv2d", 12),
+        ([(16, 12), (8, 6), (3, 3)], "upsample", 3),
+    ):
+        inputs = tuple(torch.randn(1, 8, *side) for side in sides)
+        program = torch.export.export(model, inputs)
+        names = [str(node.target) for node in program.graph.nodes]
+        assert ("aten.pixel_shuffle.default" in names) == (form == "conv2d")
+        assert sum(form in name for name in names) >= least
+        with torch.no_grad():
+            assert relative(program.module()(*inputs), model(*inputs)) < 1e-5
+
+
+def test_strips_need_sizes_that_are_numbers():
+    assert phases.doubles([(8, 4), (4, 2)], (16, 8))
+    assert not phases.doubles([(8, 4)], (16, 8))
+    assert not phases.doubles([(8, 4), (4, 2)], (17, 8))
+    assert not phases.doubles([(4, 2), (2, 1)], (16, 8))
+    open_height = torch.export.Dim("h", min=2, max=8)
+
+    class Wrapped(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.head = shaken(PixelHead((8, 8), 1)).eval()
+
+        def forward(self, image):
+            maps = [image.repeat(1, 8, 1, 1)[..., ::2, ::2], image.repeat(1, 8, 1, 1)[..., ::4, ::4]]
+            return self.head(maps, (image.shape[2], image.shape[3]))
+
+    model = Wrapped()
+    program = torch.export.export(model, (torch.randn(1, 1, 16, 8),), dynamic_shapes=({2: 4 * open_height},))
+    other = torch.randn(1, 1, 24, 8)
+    with torch.no_grad():
+        assert relative(program.module()(other), model(other)) < 1e-5
 
 
 def test_running_statistics_without_momentum_average_all_batches():

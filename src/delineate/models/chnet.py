@@ -7,6 +7,7 @@ Released code: none found (the paper announces github.com/weihongbin/CHNet).
     Fig. 2, section 3.1: reduce, upsample,        PixelHead.literal
         concatenate, classify
     the same, rewritten                           PixelHead.level_maps, PixelHead.plain, PixelHead.tiled
+    the same, for exported files                  PixelHead.phased
     (1)  L = L_IoU^w + L_BCE^w                    losses/structure.py
 
 Known differences and readings:
@@ -24,6 +25,8 @@ weight, upsampled and added; the 256-channel map never exists. Where a level has
 less, its reduction and its slice are multiplied into one 1x1 convolution. Normalisation, ReLU and the last
 convolution follow tile by tile (layers/pyramid.py), so the 128-channel map never exists as a whole either, in
 training as in evaluation. That is on a CPU; elsewhere the rewrite runs without tiles (`PixelHead.plain`).
+Exported files hold a third form of the same function, made of operations that other runtimes have
+(`PixelHead.phased`, layers/phases.py), where the size of the image allows it.
 """
 
 from typing import Any, Literal, get_args
@@ -33,6 +36,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from delineate.checks import InputError
+from delineate.layers import phases
 from delineate.layers.conv import resize_to
 from delineate.layers.encoders import Encoder, create_encoder
 from delineate.layers.pyramid import Moments, pyramid_head
@@ -75,8 +79,12 @@ class PixelHead(nn.Module):
     def forward(self, features: list[Tensor], size: tuple[int, int]) -> Tensor:
         if self.form == "literal" or self.mix.kernel_size != (1, 1):
             return self.literal(features, size)
-        # Exporters and compilers want the plain graph; synchronised normalisation needs its own forward.
         traced = torch.jit.is_tracing() or torch.compiler.is_compiling()  # type: ignore[attr-defined]  # not in stubs
+        if torch.compiler.is_exporting() and not self.norm.training:
+            sides = [(f.shape[-2], f.shape[-1]) for f in features]
+            if phases.doubles(sides, size):
+                return self.phased(features, size)
+        # Exporters and compilers want the plain graph; synchronised normalisation needs its own forward.
         if traced or type(self.norm) is not nn.BatchNorm2d:
             return self.plain(features, size)
         return self.tiled(features, size)
@@ -100,6 +108,24 @@ class PixelHead(nn.Module):
         for other in others:
             y = y + other
         return self.classify(F.relu(self.norm(y)))
+
+    def phased(self, features: list[Tensor], size: tuple[int, int]) -> Tensor:
+        """Rewrite for exported files, in evaluation mode; the levels must be as `phases.doubles` says."""
+        norm: Any = self.norm
+        scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
+        shift = norm.bias - norm.running_mean * scale
+        reduce: Any = self.reduce
+        mix, width = self.mix.weight * scale[:, None, None, None], reduce[0].out_channels
+        # Not chunks: exporters fold slices of constants into constants, splits they keep.
+        slices = [mix[:, i * width : (i + 1) * width] for i in range(len(reduce))]
+        coarse = [_level_map(r, part, f) for r, part, f in [*zip(reduce, slices, features, strict=True)][1:]]
+        coarse[0] = coarse[0] + shift[:, None, None]
+        return phases.phased(
+            features[0],
+            lambda rows: _level_map(reduce[0], slices[0], rows),
+            coarse,
+            lambda mixed: self.classify(F.relu(mixed)),
+        )
 
     def tiled(self, features: list[Tensor], size: tuple[int, int]) -> Tensor:
         """Rewrite with tiles; keeps the running statistics as `nn.BatchNorm2d` does."""

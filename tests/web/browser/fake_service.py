@@ -25,6 +25,16 @@ MODELS = {
     "beta": {"classes": ["lesion"], "labels": ["benign", "malignant"], "explanations": []},
     "organs": {"classes": ["disc", "cup"], "labels": [], "explanations": []},
 }
+CARD = {
+    "identity": "recipe@0123456789ab torch", "size": [64, 64], "backend": "torch",
+    "card": {
+        "model": "clnet", "encoder": "resnet18", "recipe": "clnet.isic2017",
+        "weights_sha256": "0123456789abcdef",
+        "trained": {"dataset": "isic2017", "cases": {"train": 2000, "val": 150, "test": 0}, "epochs": 12,
+                    "finished": "2026-03-01T10:00:00+00:00"},
+        "scores": {"val": {"dice": 0.7456, "iou": 0.6326}},
+    },
+}  # fmt: skip
 SHIFT = {"alpha": 0.0, "beta": 30.0, "organs": 0.0}
 
 
@@ -66,6 +76,8 @@ def answer_to(image: np.ndarray, model: str, query: dict[str, str]) -> dict:
         "height": image.shape[0],
         "width": image.shape[1],
         "spacing": None if spacing is None else [float(side) for side in spacing.split(",")],
+        "slices": int(query.get("slices", 1)),
+        "slice": int(query["slice"]) if "slice" in query else None,
         "label": None if several else {"benign": 1 - malignant, "malignant": malignant},
         "chosen_label": None if several else ("benign", "malignant")[malignant > 0.5],
         "look": round(1 - abs(2 * malignant - 1), 3),
@@ -101,6 +113,8 @@ class FakeService(ThreadingHTTPServer):
         self.token: str | None = None
         self.corrections: list[dict] = []
         self.segmentations: list[dict[str, bytes]] = []
+        self.asked_segmentations: list[dict[str, str]] = []
+        self.measured: list[tuple[dict[str, str], dict[str, bytes]]] = []
         self.predictions: list[dict[str, str]] = []
         self.thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         self.thread.start()
@@ -149,7 +163,7 @@ class Handler(BaseHTTPRequestHandler):
             self.server.refuse_once = None
             self.json({"error": "The queue is full.", "code": "busy"}, 503, Retry_After="1")
         elif path == "models":
-            about = [{"name": name, "threshold": 0.5, **MODELS[name]} for name in self.server.models]
+            about = [{"name": name, "threshold": 0.5, **MODELS[name], **CARD} for name in self.server.models]
             self.json(about)
         elif path == "predict":
             self.predict(query, body)
@@ -161,7 +175,14 @@ class Handler(BaseHTTPRequestHandler):
             self.json(rows)
         elif path == "render/dicom-seg":
             self.server.segmentations.append(self.parts(body))
+            self.server.asked_segmentations.append(query)
             self.answer(200, b"zip", "application/zip")
+        elif path == "measure":
+            self.measure(query, self.parts(body))
+        elif path == "render/png" and b"II*" in body[:400]:
+            image = self.opened(self.parts(body)["file"], query)
+            if image is not None:
+                self.answer(200, png(image), "image/png")
         elif not address.path.startswith("/api/"):
             self.file(address.path)
         else:
@@ -182,14 +203,34 @@ class Handler(BaseHTTPRequestHandler):
             found[head.split(b'name="')[1].split(b'"')[0].decode()] = content.removesuffix(b"\r\n")
         return found
 
-    def predict(self, query: dict[str, str], body: bytes) -> None:
-        self.server.predictions.append(query)
+    def opened(self, content: bytes, query: dict[str, str]) -> np.ndarray | None:
+        """The picture, or one of several; None after an answer that says why not."""
         try:
-            image = np.array(Image.open(io.BytesIO(self.parts(body)["file"])).convert("RGB"))
+            picture = Image.open(io.BytesIO(content))
+            pictures = getattr(picture, "n_frames", 1)
+            if pictures > 1 and "slice" not in query:
+                message = f"The file holds {pictures} pictures."
+                self.json({"error": message, "code": "slice_needed", "slices": pictures}, 422)
+                return None
+            if pictures > 1:
+                picture.seek(int(query["slice"]))
+                query["slices"] = str(pictures)
+            return np.array(picture.convert("RGB"))
         except OSError:
             self.json({"error": "The file is not a picture; send another.", "code": "unreadable"}, 415)
-            return
-        self.json(answer_to(image, query["model"], query))
+            return None
+
+    def predict(self, query: dict[str, str], body: bytes) -> None:
+        self.server.predictions.append(query)
+        image = self.opened(self.parts(body)["file"], query)
+        if image is not None:
+            self.json(answer_to(image, query["model"], query))
+
+    def measure(self, query: dict[str, str], parts: dict[str, bytes]) -> None:
+        self.server.measured.append((query, parts))
+        area = float((np.array(Image.open(io.BytesIO(parts["mask"]))) > 0).sum())
+        one = {"class_name": "lesion", "index": 1, "values": {"area_px": area, "solidity": 0.875}}
+        self.json({"measurements": [one] if area else [], "spacing": None, "research_only": "For research"})
 
     def file(self, path: str) -> None:
         target = PAGE / (path.lstrip("/") or "index.html")

@@ -65,6 +65,22 @@ def test_dicom_segmentation_is_made_of_the_file_and_the_mask(tab, service, first
     np.testing.assert_array_equal(read_png(parts["mask"]), tab.mask() * 255)
 
 
+def test_dicom_segmentation_says_who_changed_it_and_whether(tab, service, first):
+    tab.load(first[0])
+    tab.page.fill("#author", "A. Reader")
+    tab.download("[data-download=dicom]")
+    tab.page.keyboard.press("b")
+    tab.draw((10, 10), (30, 30))
+    tab.download("[data-download=dicom]")
+    tab.page.keyboard.press("Control+z")
+    tab.download("[data-download=dicom]")
+    tab.slide("#threshold", 0.3)
+    tab.download("[data-download=dicom]")
+    by_reader = {"model": "alpha", "corrected": "true", "author": "A. Reader"}
+    by_model = {"model": "alpha", "corrected": "false"}
+    assert service.asked_segmentations == [by_model, by_reader, by_model, by_reader]
+
+
 def save(tab, author="A. Reader"):
     tab.page.fill("#author", author)
     tab.page.keyboard.press("Control+s")

@@ -8,9 +8,10 @@ const LONGEST_WAIT = 20; // seconds
 
 /** What the server or the connection said, as one sentence. */
 export class ServiceError extends Error {
-  constructor(message, status = 0) {
+  constructor(message, status = 0, slices = null) {
     super(message);
     this.status = status;
+    this.slices = slices; // pictures in a file of several, of which one must be named
   }
 }
 
@@ -50,19 +51,20 @@ async function request(path, { query = {}, retry = true, ...options } = {}) {
       await new Promise((resolve) => setTimeout(resolve, 1000 * Math.min(wait, LONGEST_WAIT)));
       continue;
     }
-    throw new ServiceError(await reason(response), response.status);
+    const { sentence, slices } = await reason(response);
+    throw new ServiceError(sentence, response.status, slices);
   }
 }
 
 async function reason(response) {
   try {
-    const { error, detail } = await response.json();
-    if (typeof error === "string") return error;
-    if (typeof detail === "string") return detail;
+    const { error, detail, slices = null } = await response.json();
+    if (typeof error === "string") return { sentence: error, slices };
+    if (typeof detail === "string") return { sentence: detail, slices };
   } catch {
     // Not JSON: something between the page and the service answered.
   }
-  return `The server answered ${response.status} ${response.statusText}`.trim() + ".";
+  return { sentence: `The server answered ${response.status} ${response.statusText}`.trim() + ".", slices: null };
 }
 
 function json(path, body) {
@@ -82,14 +84,15 @@ export async function getModels() {
 /**
  * Ask one model about one file.
  *
- * @param {object} wanted model, spacing ("row,column" mm or null), explain (method or null), uncertainty, signal
+ * @param {object} wanted model, slice (of a file of several, else null), spacing (mm [row, column] or null), explain
+ *   (method or null), uncertainty, signal
  * @returns the service's answer, with its pictures as blobs under `pictures`: mask, probability, uncertainty,
  *   explanation (each null when there is none)
  */
-export async function predict(file, { model, spacing = null, explain = null, uncertainty = false, signal }) {
+export async function predict(file, { model, slice = null, spacing = null, explain = null, uncertainty = false, signal }) {
   const form = new FormData();
   form.append("file", file, file.name);
-  const query = { model, spacing, measure: true, uncertainty, explain: explain ?? "none" };
+  const query = { model, slice, spacing, measure: true, uncertainty, explain: explain ?? "none" };
   const answer = await (await request("predict", { method: "POST", body: form, query, signal })).json();
   const picture = (text) => (typeof text === "string" ? fromBase64(text) : null);
   answer.pictures = {
@@ -103,19 +106,28 @@ export async function predict(file, { model, spacing = null, explain = null, unc
   return answer;
 }
 
+/** Measure a mask (a blob) on its image: a list as in predictions; `about`: model, slice, spacing. */
+export async function measureMask(file, mask, about, signal) {
+  const form = new FormData();
+  form.append("file", file, file.name);
+  form.append("mask", mask, "mask.png");
+  const answer = await request("measure", { method: "POST", body: form, query: about, signal });
+  return (await answer.json()).measurements;
+}
+
 /** A file as the models see it, for kinds that a browser cannot show; null when the server has no such thing. */
-export async function render(file) {
+export async function render(file, slice = null) {
   const form = new FormData();
   form.append("file", file, file.name);
   try {
-    return await (await request("render/png", { method: "POST", body: form })).blob();
+    return await (await request("render/png", { method: "POST", body: form, query: { slice } })).blob();
   } catch (error) {
     if (error.status === 404 || error.status === 405) return null;
     throw error;
   }
 }
 
-/** A DICOM segmentation of a mask: {blob, type}; `about`: model, spacing, corrected, author. */
+/** A DICOM segmentation of a mask: {blob, type}; `about`: model, slice, spacing, corrected, author. */
 export async function dicomSeg(file, mask, about) {
   const form = new FormData();
   form.append("file", file, file.name);

@@ -5,7 +5,13 @@ import { download } from "./dom.js";
 import { measure, polygonsOf } from "./geometry.js";
 import { maskFile } from "./png.js";
 
-const stem = (item) => item.name.split("/").pop().replace(/\.(nii\.gz|[^.]+)$/i, "") || "image";
+/** Name of an image without its ending; of a slice with its number, as `delineate predict` names it. */
+function stem(item) {
+  const plain = item.name.split("/").pop().replace(/\.(nii\.gz|[^.]+)$/i, "") || "image";
+  if (!item.several) return plain;
+  const digits = Math.max(3, String(item.slices - 1).length);
+  return `${plain}_s${String(item.slice).padStart(digits, "0")}`;
+}
 
 const asJson = (value) => new Blob([`${JSON.stringify(value, null, 2)}\n`], { type: "application/json" });
 
@@ -14,6 +20,7 @@ export function summary(item, model, answer, mask, spacing) {
   const own = measure(mask.mask, mask.width, mask.height, mask.classes.length, spacing);
   return {
     image: item.name,
+    slice: item.slice,
     width: mask.width,
     height: mask.height,
     spacing_mm: spacing,
@@ -41,6 +48,7 @@ export function contours(item, model, answer, mask) {
         class: name,
         class_index: at + 1,
         image: item.name,
+        slice: item.slice,
         model: model.name,
         identity: answer.identity,
         corrected: mask.edited,
@@ -66,7 +74,8 @@ export async function offer(kind, { item, model, answer, mask, spacing, author }
   if (kind === "dicom") {
     const drawn = await maskFile(mask.mask, mask.width, mask.height, mask.classes.length);
     const corrected = mask.edited;
-    const about = { model: model.name, spacing: item.spacing, corrected, author: corrected ? author : null };
+    const { slice, spacing: typed } = item;
+    const about = { model: model.name, slice, spacing: typed, corrected, author: corrected ? author : null };
     const { blob, type } = await dicomSeg(item.file, drawn, about);
     download(blob, type.includes("zip") ? `${stem(item)}_dicom.zip` : `${stem(item)}_seg.dcm`);
   }

@@ -1,12 +1,12 @@
 // The keyboard.
 
-const TYPED = "input[type=text], input[type=password], select, textarea";
+const TYPED = "input[type=text], input[type=password], input[type=number], select, textarea";
 const ARROWS = { ArrowRight: "next", ArrowLeft: "previous" };
 
 /** @param {object} actions name -> function; see `NAMES` for the keys */
 export function listen(actions) {
   const NAMES = {
-    n: "next", p: "previous", b: "brush", e: "erase", v: "pan", "[": "smaller", "]": "larger", f: "holes", r: "reset",
+    n: "next", p: "previous", b: "brush", e: "erase", v: "pan", "[": "back", "]": "forth", ",": "smaller", ".": "larger", f: "holes", r: "reset",
     m: "nextMap", h: "hide", c: "compare", d: "difference", "+": "zoomIn", "=": "zoomIn", "-": "zoomOut", 0: "fit", "?": "help",
   };
   document.addEventListener("keydown", (event) => {
@@ -24,7 +24,8 @@ export function listen(actions) {
       else if (letter === "y") run("redo");
       return;
     }
-    if (event.altKey || target.matches?.(TYPED)) return;
+    const turns = (key === "[" || key === "]") && target.id === "slice"; // a number holds no brackets
+    if (event.altKey || (target.matches?.(TYPED) && !turns)) return;
     if (key === " ") {
       // Over the image it moves the image, whatever has the focus; else it presses what has the focus.
       if (target.matches?.("button, summary, input") && !document.querySelector("#stage:hover")) return;

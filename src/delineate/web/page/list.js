@@ -25,8 +25,11 @@ function addThumbnail(item) {
   // One after the other: several large files at once would fill the memory.
   decoding = decoding.then(async () => {
     if (item.thumbnail || !rows.has(item)) return;
+    const { slice } = item;
     item.thumbnail = await thumbnailOf(item).catch(() => null);
+    if (!rows.has(item)) return;
     if (item.thumbnail) $("img", rows.get(item)).src = item.thumbnail;
+    else if (item.slice !== slice) addThumbnail(item); // only now it is known that there are several slices
   });
 }
 
@@ -38,7 +41,7 @@ function statusOf(item) {
   if (failed) return ["failed", failed];
   if (item.asked.has(session.model) && !item.answers.has(session.model)) return ["working", "predicting …"];
   if (!item.answers.has(session.model)) return ["waiting", "waiting"];
-  const saving = { unsaved: "not saved", saving: "saving …", saved: "saved", kept: "kept here" }[item.saving];
+  const saving = { unsaved: item.several ? "not stored" : "not saved", saving: "saving …", saved: "saved", kept: "kept here" }[item.saving];
   if (saving) return [item.saving, saving];
   const label = item.answers.get(session.model).chosen_label;
   return ["done", label ?? "done"];
@@ -128,6 +131,7 @@ export function setUp() {
   $("#order").addEventListener("change", (event) => {
     order = event.target.value;
     refresh();
+    if (session.current) rows.get(session.current)?.scrollIntoView({ block: "nearest", inline: "nearest" });
   });
   let late = null;
   const soon = () => {
@@ -136,7 +140,8 @@ export function setUp() {
       refresh();
     });
   };
-  for (const type of ["items", "status", "model", "saving"]) session.addEventListener(type, soon);
+  for (const type of ["items", "status", "model", "saving", "slice"]) session.addEventListener(type, soon);
+  session.addEventListener("slice", ({ detail }) => !detail.item.thumbnail && rows.has(detail.item) && addThumbnail(detail.item));
   session.addEventListener("select", () => {
     refresh();
     if (session.current) rows.get(session.current)?.scrollIntoView({ block: "nearest", inline: "nearest" });

@@ -1,5 +1,6 @@
 // The page's start: connects its controls with the session and the stage.
 
+import { showCards } from "./about.js";
 import { getModels, onTokenWanted } from "./api.js";
 import { MAPS } from "./colours.js";
 import { $, $$, complain, make, say } from "./dom.js";
@@ -9,6 +10,7 @@ import { listen } from "./keys.js";
 import * as list from "./list.js";
 import { readSpacing, spacingOf } from "./panel.js";
 import { save, setUp as setUpSaving } from "./save.js";
+import { setUp as setUpRegions } from "./regions.js";
 import { session } from "./session.js";
 import { active, changed, refreshMask, set, settings, show, shown, viewer } from "./stage.js";
 
@@ -78,6 +80,7 @@ function fillModels() {
 function showModels() {
   $("#model").value = session.model;
   $("#second").value = session.second ?? "";
+  showCards([session.model, session.second].filter(Boolean).map((name) => session.modelNamed(name)));
   for (const option of $$("#second option")) option.disabled = option.value === session.model;
   const { classes, labels, explanations = [] } = session.modelNamed(session.model);
   $("#class-field").hidden = classes.length < 2;
@@ -115,6 +118,13 @@ function setBrush(position) {
   viewer.radius = diameter / 2;
   $("#size-value").textContent = `${diameter} px`;
   viewer.sizeCursor();
+}
+
+/** Go to the slice before or behind, where there are slices; else the brush becomes smaller or larger. */
+function turn(by) {
+  const item = session.current;
+  if (!item?.several) setBrush(Number($("#size").value) + 5 * by);
+  else if (!session.turn(item.slice + by)) say(by > 0 ? "This is the last slice." : "This is the first slice.");
 }
 
 function withMask(act) {
@@ -185,6 +195,8 @@ const actions = {
   brush: () => chooseTool("brush"),
   erase: () => chooseTool("erase"),
   pan: () => chooseTool("pan"),
+  back: () => turn(-1),
+  forth: () => turn(1),
   smaller: () => setBrush(Number($("#size").value) - 5),
   larger: () => setBrush(Number($("#size").value) + 5),
   chooseClass,
@@ -223,9 +235,11 @@ const actions = {
 // --- view ------------------------------------------------------------------------------------------------------
 
 function setUpView() {
-  const pressed = { "zoom-in": "zoomIn", "zoom-out": "zoomOut", "zoom-fit": "fit", previous: "previous", next: "next" };
+  const pressed = { "zoom-in": "zoomIn", "zoom-out": "zoomOut", "zoom-fit": "fit", previous: "previous", next: "next",
+    "slice-back": "back", "slice-forth": "forth" };
   for (const [name, act] of Object.entries(pressed)) $(`#${name}`).addEventListener("click", actions[act]);
   $("#zoom-real").addEventListener("click", () => viewer.actualSize());
+  viewer.addEventListener("size", () => setBrush(Number($("#size").value)));
   viewer.addEventListener("zoom", () => ($("#zoom-value").textContent = `${viewer.percent} %`));
   for (const name of ["fill", "opacity"]) {
     $(`#${name}`).addEventListener("input", (event) => {
@@ -245,6 +259,12 @@ function setUpView() {
     event.target.setAttribute("aria-invalid", String(spacing === undefined));
     if (spacing === undefined) complain("The spacing is one or two numbers of millimetres above 0, such as 0.1 or 0.1, 0.2.");
     else if (session.current) session.setSpacing(session.current, spacing);
+  });
+  $("#slice").addEventListener("change", (event) => {
+    const { target } = event;
+    if (target.value !== "" && target.validity.valid) session.turn(Number(target.value));
+    else if (session.current) complain(`The slice is a whole number from 0 to ${session.current.slices - 1}.`);
+    target.value = String(session.current?.slice ?? 0);
   });
   $("#retry").addEventListener("click", () => session.current && session.retry(session.current));
   $("#complaint button").addEventListener("click", () => complain(null));
@@ -273,21 +293,20 @@ async function start() {
   setUpMask();
   setUpView();
   list.setUp();
+  setUpRegions();
   listen(actions);
   setBrush(60);
   session.addEventListener("model", () => {
     showModels();
     show();
   });
-  session.addEventListener("select", async () => {
-    await show();
-    setBrush(Number($("#size").value));
-  });
+  session.addEventListener("select", show);
   session.addEventListener("map", () => {
     $("#map").value = session.map;
     show();
   });
   session.addEventListener("spacing", show);
+  session.addEventListener("slice", ({ detail }) => detail.item === session.current && show());
   session.addEventListener("status", ({ detail }) => detail.item === session.current && show());
   await setUpSaving();
   try {

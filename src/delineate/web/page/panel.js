@@ -106,39 +106,17 @@ export function showMeasurements(mask, spacing) {
   $("#measured").replaceChildren(...bodies);
 }
 
-const UNITS = { px: "px", px2: "px²", mm: "mm", mm2: "mm²" };
-
-/** One region as the service measured it; a length in pixels and in millimetres is one row. */
-function regionTable({ class_name: name, index, values }) {
-  const rows = new Map(); // what is measured -> its texts
-  for (const [key, value] of Object.entries(values ?? {})) {
-    const [, base, unit] = key.match(/^(.*?)(?:_(px2?|mm2?))?$/);
-    const cells = rows.get(base) ?? [];
-    if (value !== null && value !== undefined) {
-      const flag = base === "touches_frame" ? (value ? "yes" : "no") : null;
-      cells.push(flag ?? `${short(value)}${unit ? ` ${UNITS[unit]}` : ""}`);
-    }
-    rows.set(base, cells);
-  }
-  const made = [...rows].map(([base, cells]) =>
-    make(
-      "tr",
-      {},
-      make("th", { scope: "row", textContent: base.replaceAll("_", " ") }),
-      make("td", { textContent: cells[0] ?? "–" }),
-      make("td", { textContent: cells[1] ?? "" }),
-    ),
-  );
-  return make("table", {}, make("caption", { textContent: `${name} ${index}` }), make("tbody", {}, ...made));
-}
-
-export function showRegions(answer) {
-  const regions = answer?.measurements ?? [];
-  const fold = $("#lesions");
-  fold.hidden = !regions.length;
-  $("summary", fold).textContent = `Regions that the model found (${regions.length})`;
-  const most = 20; // a table for each speck of a torn mask would fill the page
-  $(".scroll", fold).replaceChildren(...regions.slice(0, most).map(regionTable));
+/** Which slice of a volume or a loop is on show. */
+export function showSlice(item) {
+  const several = Boolean(item?.several);
+  $("#slices").hidden = !several;
+  if (!several) return;
+  const field = $("#slice");
+  field.max = String(item.slices - 1);
+  if (document.activeElement !== field || Number(field.value) !== item.slice) field.value = String(item.slice);
+  $("#slice-last").textContent = `of 0 to ${whole(item.slices - 1)}`;
+  $("#slice-back").disabled = item.slice === 0;
+  $("#slice-forth").disabled = item.slice === item.slices - 1;
 }
 
 /** Controls of the map over the image, and its legend. */

@@ -6,15 +6,21 @@ const KEPT = 3; // decoded pictures; one of 24 megapixels takes about 100 MB
 const THUMBNAIL = 112;
 const SMALLEST = 512; // side below which no smaller copy is worth making
 
-const open = new Map(); // item -> promise of its picture, oldest first
+const open = new Map(); // shelf of an item -> promise of its picture, oldest first
 
 async function decode(item) {
+  const { slice } = item;
   try {
-    return await createImageBitmap(item.file);
+    if (slice === null) return await createImageBitmap(item.file);
   } catch {
     item.foreign = true;
   }
-  const drawn = await render(item.file);
+  let drawn = null;
+  try {
+    drawn = await render(item.file, slice);
+  } catch (error) {
+    if (!error.slices) throw error; // else the prediction's answer says the same, and the file is turned to a slice
+  }
   return drawn ? createImageBitmap(drawn) : null;
 }
 
@@ -35,11 +41,12 @@ async function levelsOf(item) {
 
 /** The picture of a file, or null when neither the browser nor the server can show it. */
 export function pictureOf(item) {
-  let picture = open.get(item);
-  if (picture) open.delete(item);
+  const { shelf } = item;
+  let picture = open.get(shelf);
+  if (picture) open.delete(shelf);
   else picture = levelsOf(item);
-  open.set(item, picture);
-  picture.catch(() => open.delete(item));
+  open.set(shelf, picture);
+  picture.catch(() => open.delete(shelf));
   for (const old of open.keys()) {
     if (open.size <= KEPT) break;
     open.get(old).then((gone) => gone?.levels.forEach((level) => level.close()), () => {});

@@ -1,7 +1,7 @@
 // Saving corrections: on the server, or here until the server has them.
 
 import { getCorrections } from "./api.js";
-import { $, complain, make, say } from "./dom.js";
+import { $, $$, complain, make, say } from "./dom.js";
 import { drop, keep, send, volatile, waiting } from "./outbox.js";
 import { maskFile } from "./png.js";
 import { session } from "./session.js";
@@ -16,9 +16,16 @@ const TEXTS = {
   kept: "Not sent: kept in this browser",
 };
 
+const NOT_STORED = "Corrections of single slices are not stored on the server; download the mask or the DICOM SEG.";
+
 export function showSaving() {
   const item = session.current;
   const state = item?.saving ?? "none";
+  const several = Boolean(item?.several);
+  for (const element of $$("[data-stored]")) element.hidden = several;
+  $("#not-stored").hidden = !several;
+  $("#not-stored").textContent = NOT_STORED;
+  $("#not-stored").classList.toggle("bad", several && state === "unsaved");
   const place = $("#saved");
   place.textContent = state === "saved" && item.stored ? `Saved as ${item.stored}` : TEXTS[state];
   place.className = { unsaved: "bad", kept: "bad", saved: "good" }[state] ?? "";
@@ -32,6 +39,10 @@ export function setSaving(item, state) {
 
 /** Send what a reader made of one image; it stays in the browser until the server says that it has it. */
 export async function save(item, model, answer, mask) {
+  if (item.several) {
+    complain(NOT_STORED);
+    return;
+  }
   const author = $("#author").value.trim();
   if (!author) {
     complain("A correction says who made it; fill in the author first.");

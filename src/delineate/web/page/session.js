@@ -9,6 +9,14 @@ const OPEN_PIXELS = 120e6; // of masks held ready; beyond it the least recent on
 
 let nextId = 1;
 
+/** What is known about one picture of a file. */
+class Shelf {
+  answers = new Map(); // model -> the service's answer
+  errors = new Map(); // model -> sentence
+  masks = new Map(); // model -> promise of a MaskDocument, or what was packed of one
+  edited = false; // whether somebody changed a mask of it
+}
+
 /** One file that was dropped on the page. */
 class Item {
   constructor(file, name) {
@@ -16,16 +24,53 @@ class Item {
     nextId += 1;
     this.file = file;
     this.name = name;
-    this.answers = new Map(); // model -> the service's answer
-    this.errors = new Map(); // model -> sentence
+    this.slices = null; // pictures in the file, once the service has said so
+    this.slice = null; // the one on show, from 0; null for a file of one picture
+    this.shelves = new Map([[null, new Shelf()]]); // slice -> what is known about it
     this.asked = new Map(); // model -> AbortController of a request that runs
-    this.masks = new Map(); // model -> promise of a MaskDocument, or what was packed of one
     this.saving = "none"; // none, unsaved, saving, saved, kept
     this.kept = null; // key in the outbox
     this.label = null; // chosen by the reader
     this.comment = "";
     this.seconds = 0; // looked at
     this.spacing = null; // typed by the reader, mm: [row, column]
+  }
+
+  get shelf() {
+    return this.shelves.get(this.slice);
+  }
+
+  get answers() {
+    return this.shelf.answers;
+  }
+
+  get errors() {
+    return this.shelf.errors;
+  }
+
+  get masks() {
+    return this.shelf.masks;
+  }
+
+  /** Whether it is a volume or a loop, whose corrections the service does not store. */
+  get several() {
+    return this.slices > 1;
+  }
+
+  /** Turn to a slice; requests about another one are given up. */
+  turnTo(slice) {
+    for (const controller of this.asked.values()) controller.abort();
+    this.asked.clear();
+    this.slice = slice;
+    if (!this.shelves.has(slice)) this.shelves.set(slice, new Shelf());
+  }
+
+  /** The service says that the file holds several pictures: the middle one is shown first. */
+  learn(slices) {
+    if (this.several || !(slices > 1)) return false;
+    this.slices = slices;
+    this.turnTo(Math.floor(slices / 2));
+    return true;
   }
 }
 
@@ -69,6 +114,16 @@ class Session extends EventTarget {
     this.current = item;
     this.tell("select");
     this.work();
+  }
+
+  /** Show another slice of the current file; beyond its ends nothing happens. */
+  turn(slice) {
+    const item = this.current;
+    if (!item?.several || slice === item.slice || !(slice >= 0 && slice < item.slices)) return false;
+    item.turnTo(slice);
+    this.tell("slice", { item });
+    this.work();
+    return true;
   }
 
   use(model, second) {
@@ -133,20 +188,22 @@ class Session extends EventTarget {
     const controller = new AbortController();
     item.asked.set(model, controller);
     this.tell("status", { item });
-    const before = item.answers.get(model)?.wanted;
+    const { answers, errors, slice } = item; // the reader may turn to another slice meanwhile
+    const before = answers.get(model)?.wanted;
     const wanted = {
       spacing: item.spacing,
       uncertainty: this.map === "uncertainty" || Boolean(before?.uncertainty),
       explain: this.map === "explanation" && this.explains(model) ? this.method : (before?.explain ?? null),
     };
     try {
-      const answer = await predict(item.file, { model, ...wanted, signal: controller.signal });
+      const answer = await predict(item.file, { model, slice, ...wanted, signal: controller.signal });
       answer.wanted = wanted;
-      item.answers.set(model, answer);
+      answers.set(model, answer);
     } catch (error) {
-      if (error.name !== "AbortError") item.errors.set(model, error.message);
+      if (slice === null && item.learn(error.slices)) this.tell("slice", { item });
+      else if (error.name !== "AbortError" && !error.slices) errors.set(model, error.message);
     } finally {
-      item.asked.delete(model);
+      if (item.asked.get(model) === controller) item.asked.delete(model);
     }
     this.tell("status", { item });
   }
@@ -190,22 +247,22 @@ class Session extends EventTarget {
   async packOthers(recent, most = OPEN_PIXELS) {
     let held = 0;
     const order = [recent, ...this.items.filter((one) => one !== recent).sort((a, b) => (b.seen ?? 0) - (a.seen ?? 0))];
-    for (const item of order) {
-      for (const [model, opening] of item.masks) {
+    const shelves = order.flatMap((item) => [item.shelf, ...[...item.shelves.values()].filter((one) => one !== item.shelf)]);
+    const onShow = (shelf) => shelf === recent.shelf || shelf === this.current?.shelf;
+    for (const shelf of shelves) {
+      for (const [model, opening] of shelf.masks) {
         if (!(opening instanceof Promise)) continue;
         const mask = await opening.catch(() => null);
         if (!mask) continue;
         held += mask.mask.length;
-        if (held <= most || item === recent || item === this.current) continue;
+        if (held <= most || onShow(shelf)) continue;
         if (!mask.edited) {
-          item.masks.delete(model);
+          shelf.masks.delete(model);
           continue;
         }
         const { version } = mask;
         const edit = await encodeGrey(mask.edit, mask.width, mask.height);
-        if (mask.version === version && item !== this.current) {
-          item.masks.set(model, { edit, threshold: mask.threshold });
-        }
+        if (mask.version === version && !onShow(shelf)) shelf.masks.set(model, { edit, threshold: mask.threshold });
       }
     }
   }

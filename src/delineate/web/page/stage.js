@@ -7,6 +7,7 @@ import * as list from "./list.js";
 import * as panel from "./panel.js";
 import { pictureOf } from "./pictures.js";
 import { decodeGrey } from "./png.js";
+import * as regions from "./regions.js";
 import { setSaving, showSaving } from "./save.js";
 import { session } from "./session.js";
 import { Viewer } from "./viewer.js";
@@ -21,7 +22,9 @@ const tables = { viridis: table("viridis"), magma: table("magma") };
 const decoded = new WeakMap(); // blob of a map -> promise of its values
 let ticket = 0;
 
-export const active = () => (shown?.mask && shown.item === session.current ? shown : null);
+/** What is shown, unless the reader has gone on to another image or slice that is not ready yet. */
+const onShow = () => (shown && shown.item === session.current && shown.shelf === shown.item.shelf ? shown : null);
+export const active = () => (shown?.mask ? onShow() : null);
 export const settings = look;
 
 /** Change how things are drawn. */
@@ -49,6 +52,7 @@ export async function show() {
   ticket += 1;
   const mine = ticket;
   const item = session.current;
+  const shelf = item?.shelf;
   const other = $("#other");
   other.hidden = !session.second;
   $("#difference-field").hidden = !session.second;
@@ -68,9 +72,9 @@ export async function show() {
   }
   const first = await sideOf(item, session.model).catch((error) => ({ error }));
   const second = session.second ? await sideOf(item, session.second).catch((error) => ({ error })) : null;
-  if (mine !== ticket) return;
+  if (mine !== ticket || item.shelf !== shelf) return;
   const fresh = shown?.item !== item || shown?.answer !== first.answer;
-  shown = { item, picture, ...first, other: second, classes: first.model?.classes.length ?? 1 };
+  shown = { item, shelf, picture, ...first, other: second, classes: first.model?.classes.length ?? 1 };
   shown.map = await mapOf(first.answer);
   if (second) second.map = await mapOf(second.answer);
   if (mine !== ticket) return;
@@ -120,16 +124,16 @@ function showState(item, error = null) {
 function announce(item, answer) {
   const label = answer.chosen_label ? `, ${answer.chosen_label} ${short(answer.label?.[answer.chosen_label])}` : "";
   const area = shown.mask ? `, mask of ${whole(shown.mask.pixels())} pixels` : "";
-  say(`${item.name}${label}${area}${answer.look === null ? "" : `, look score ${answer.look.toFixed(2)}`}`);
+  const slice = item.several ? `, slice ${item.slice}` : "";
+  say(`${item.name}${slice}${label}${area}${answer.look === null ? "" : `, look score ${answer.look.toFixed(2)}`}`);
 }
 
 /** Everything beside the image. */
 function refreshPanel() {
   const item = session.current;
-  const answer = shown?.item === item ? (shown?.answer ?? null) : null;
+  const answer = onShow()?.answer ?? null;
   panel.showLabels(answer);
   panel.offerLabels(item, answer);
-  panel.showRegions(answer);
   panel.showMap(answer);
   $("#comment").value = item?.comment ?? "";
   const spacing = panel.spacingOf(item, answer);
@@ -139,6 +143,7 @@ function refreshPanel() {
   const items = list.ordered();
   const at = items.indexOf(item);
   $("#where").textContent = item ? `${at + 1} of ${items.length}: ${item.name}` : "";
+  panel.showSlice(item);
   $("#previous").disabled = at <= 0;
   $("#next").disabled = at < 0 || at === items.length - 1;
   showSaving();
@@ -159,11 +164,12 @@ export function refreshMask() {
   $("#redo").disabled = !mask?.undone.length;
   $("#reset").disabled = !mask?.edited;
   for (const name of ["holes", "clear"]) $(`#${name}`).disabled = !mask;
-  $("#save").disabled = !(shown?.item === session.current && shown?.answer);
+  $("#save").disabled = !onShow()?.answer;
   for (const button of document.querySelectorAll("[data-download]")) button.disabled = !mask;
   showCaption(viewer.panes[0], shown);
   showCaption(viewer.panes[1], shown?.other);
   panel.showFigures(mask, null);
+  regions.refresh(onShow());
   clearTimeout(measuring);
   measuring = setTimeout(showSlowFigures, mask && mask.mask.length > 4e6 ? 400 : 60);
   viewer.draw();
@@ -196,7 +202,9 @@ function showCaption(pane, side) {
 export function changed() {
   const item = session.current;
   if (!item) return;
-  const touched = item.label !== null || item.comment !== "" || item.stored || shown?.mask?.edited;
+  item.shelf.edited = Boolean(active()?.mask.edited);
+  const edited = [...item.shelves.values()].some((shelf) => shelf.edited);
+  const touched = item.label !== null || item.comment !== "" || item.stored || edited;
   setSaving(item, touched ? "unsaved" : "none");
   refreshMask();
 }

@@ -64,6 +64,7 @@ export class Viewer extends EventTarget {
     this.size = size;
     if (!same || this.fitted) this.fit();
     this.draw(true);
+    if (!same) this.dispatchEvent(new Event("size"));
   }
 
   resized() {

@@ -92,16 +92,27 @@ class Stored:
     correction: Correction
 
 
-def read_index_mask(png: bytes, classes: int) -> NDArray[np.uint8]:
+def read_index_mask(png: bytes, classes: int, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
     """Decode a mask to class indices (H, W).
 
+    Args:
+        png: 8-bit grey PNG: class indices, 0 background; of one class also 0 and 255.
+        classes: number of classes without the background.
+        size: (height, width) of its image; another size is refused before anything is decoded.
+
     Raises:
-        InputError: it is no 8-bit grey PNG, too large, damaged, or holds a class that there is not.
+        InputError: it is no 8-bit grey PNG, too large or of another size, damaged, or holds a class that
+            there is not.
     """
     try:
         with Image.open(io.BytesIO(png), formats=("PNG",)) as picture:
             if picture.mode not in ("L", "1"):
                 raise InputError(f"A mask must be an 8-bit grey PNG, got one of mode {picture.mode}.")
+            if size is not None and (picture.height, picture.width) != size:
+                raise InputError(
+                    f"The mask has {picture.height} x {picture.width} pixels, its image {size[0]} x "
+                    f"{size[1]}; send a mask of the image's size."
+                )
             if picture.width * picture.height > _MOST_PIXELS:
                 raise InputError(f"A mask has at most {_MOST_PIXELS} pixels, got {picture.size}.")
             mask = np.asarray(picture.convert("L"))

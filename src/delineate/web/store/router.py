@@ -145,20 +145,14 @@ def _check_size(correction: Correction, service: Service) -> None:
     """Refuse what is no picture, and a mask of another size than its picture."""
     folder = service.folder.make()
     try:
-        _, size = open_upload(correction.image, folder, service.settings, None)
+        size = open_upload(correction.image, folder, service.settings, None).size
     except InputError as error:
         raise InputError(service.folder.conceal(str(error))) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     for mask in (correction.mask, correction.predicted_mask):
-        if mask is None:
-            continue
-        shape = read_index_mask(mask, len(correction.classes)).shape
-        if shape != size:
-            raise InputError(
-                f"The mask has {shape[0]} x {shape[1]} pixels, its image {size[0]} x {size[1]}; send a mask "
-                "of the image's size."
-            )
+        if mask is not None:
+            read_index_mask(mask, len(correction.classes), size)
 
 
 @overload

@@ -1,0 +1,84 @@
+"""`delineate export` as a user meets it."""
+
+import importlib
+import json
+import shutil
+import sys
+
+import onnx
+import pytest
+
+from delineate import console
+from delineate.checks import InputError
+from delineate.cli import main
+from delineate.inference.export import make
+
+command = importlib.import_module("delineate.cli.export")
+
+
+@pytest.fixture
+def call(monkeypatch, capsys, runs, exported):
+    """Run the command line: its output. Networks are not traced again but read from the first export."""
+    ready = runs.one / "exports" / "onnx-fp32" / "model.onnx"
+    monkeypatch.setattr(make.onnx_format, "onnx_model", lambda *_: onnx.load(ready))
+    monkeypatch.setattr(console, "quieten_libraries", lambda: None)
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["delineate", "export", *map(str, arguments)])
+        monkeypatch.setattr(console.out, "_file", sys.stdout)
+        monkeypatch.setattr(console.err, "_file", sys.stderr)
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        assert not stopped.value.code, capsys.readouterr().err
+        return capsys.readouterr().out
+
+    return run
+
+
+def test_json_is_the_record(call, runs, tmp_path):
+    found = json.loads(call(runs.one, "--to", "onnx", "--out", tmp_path / "x", "--json"))
+    assert found.pop("out") == str(tmp_path / "x")
+    assert found == json.loads((tmp_path / "x" / "export.json").read_text())
+
+
+def test_the_table_says_how_close_it_is(call, runs, tmp_path):
+    output = call(runs.one, "--to", "onnx", "--out", tmp_path / "x")
+    assert "onnx-fp32 beside PyTorch" in output
+    assert "mask pixels that differ" in output
+    assert "0 of 10059" in output
+    assert f"Written: {tmp_path / 'x'}" in output
+
+
+def test_int8_with_a_folder_and_a_data_set(call, runs, make_folder, tmp_path):
+    data = make_folder(tmp_path / "data")
+    arguments = (
+        "--to",
+        "onnx",
+        "--precision",
+        "int8",
+        "--calibrate",
+        data / "images",
+        "--out",
+        tmp_path / "x",
+    )
+    found = json.loads(call(runs.one, *arguments, "--data", data, "--json"))
+    assert found["calibration"]["pictures"] == 16
+    assert len(found["calibration"]["sha256"]) == 64
+    assert found["parity"]["tolerance"] is None
+    assert found["parity"]["pictures"] == "built-in and given"
+    assert [40, 48] in [case[1:] for case in found["parity"]["cases"]]
+    change = found["score_change"]
+    assert (change["dataset"], change["split"], change["cases"]) == ("folder: data", "test", 3)
+    assert change["mean_change"] == pytest.approx(change["dice_after"] - change["dice_before"])
+
+
+def test_folders_without_pictures_or_cases_are_named(runs, make_folder, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="empty holds no image"):
+        command._images([tmp_path / "empty"])
+    data = make_folder(tmp_path / "data")
+    shutil.rmtree(data / "masks")
+    with pytest.raises(
+        InputError, match="has no case with a mask in the split 'test'; choose another --split"
+    ):
+        command._cases(runs.one, data, "folder", "test")
