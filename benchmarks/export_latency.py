@@ -34,7 +34,7 @@ import torch
 from delineate.data.cache import resize_image
 from delineate.data.case import Case
 from delineate.inference.evaluate import _start
-from delineate.inference.export import int8, onnx_format, openvino_format, running, score_change
+from delineate.inference.export import int8, onnx_format, openvino_format, running, score_change, silent
 from delineate.inference.export.graph import INPUT, SIZED, logit_names, output_names
 from delineate.inference.export.make import ScoreData
 from delineate.inference.predictor import Predictor
@@ -53,8 +53,7 @@ class Sessions:
     def __init__(
         self, model: torch.nn.Module, info: ModelInfo, pictures: list[np.ndarray], threads: int
     ) -> None:
-        import openvino
-
+        openvino = silent.openvino()
         self.info = info
         self.network: dict[str, running.Run] = {}
         self.whole: dict[str, running.Run] = {}
@@ -229,9 +228,7 @@ def main() -> None:
 
 def capabilities() -> list[str]:
     """What OpenVINO says the processor can compute in."""
-    import openvino
-
-    return list(openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
+    return list(silent.openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
 
 
 if __name__ == "__main__":

@@ -50,6 +50,11 @@ def test_help_names_every_command_with_an_example(call):
         ["train"],
         ["evaluate"],
         ["predict"],
+        ["explain"],
+        ["export"],
+        ["serve"],
+        ["corrections", "list"],
+        ["corrections", "export"],
         ["profile"],
     ):
         code, output, _ = call(*command, "--help")

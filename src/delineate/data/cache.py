@@ -71,7 +71,9 @@ def resize_image(image: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
     if image.shape[:2] == size:
         return image
     height, width = size
-    return np.array(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
+    # Across, then down: Pillow 13 turns the order round for some shapes, and with it how values are rounded.
+    across = Image.fromarray(image).resize((width, image.shape[0]), Image.Resampling.BILINEAR)
+    return np.array(across.resize((width, height), Image.Resampling.BILINEAR))
 
 
 def resize_mask(mask: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:

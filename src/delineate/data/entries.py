@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from delineate.files import atomic_path
 
-FORMAT = 2
+FORMAT = 3
 """Raise it when decoding or resizing changes, so that no old entry is used."""
 _LEFTOVER_SECONDS = 3600
 

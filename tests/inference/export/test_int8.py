@@ -7,7 +7,7 @@ from PIL import Image
 
 from delineate.checks import InputError
 from delineate.inference.backends.exported import open_exported
-from delineate.inference.export import export_model
+from delineate.inference.export import export_model, silent
 from delineate.inference.export.int8 import Node, float_nodes, quantise_openvino
 from delineate.inference.export.running import ONNX_FILE, OPENVINO_FILE
 from delineate.inference.predictor import Predictor
@@ -87,7 +87,7 @@ def _kinds(folder, to):
         }
         kinds["weights"] = len(stored)
         return kinds
-    import openvino
+    openvino = silent.openvino()
 
     model = openvino.Core().read_model(folder / OPENVINO_FILE)
     kinds = Counter(op.get_type_name() for op in model.get_ops())

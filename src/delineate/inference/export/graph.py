@@ -115,8 +115,9 @@ def fix_positions(model: nn.Module, size: tuple[int, int]) -> None:
     """
     multiple, minimum = getattr(model, "size_multiple", 1), getattr(model, "minimum_size", 1)
     padded = pad_image(torch.zeros(1, 1, *size), multiple=multiple, minimum=minimum).shape[-2:]
+    module: Any
     for module in model.modules():
-        if getattr(module, "dynamic_img_size", False) and hasattr(module, "set_input_size"):
+        if hasattr(module, "set_input_size") and getattr(module, "dynamic_img_size", False):
             module.set_input_size(img_size=tuple(padded))
 
 

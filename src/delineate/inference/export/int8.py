@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from delineate.checks import InputError, require
+from delineate.inference.export import silent
 from delineate.inference.export.graph import INPUT, LOGITS, SIZED
 from delineate.inference.export.onnx_format import quiet
 
@@ -129,7 +130,7 @@ def _back(graph: Mapping[str, Node], start: Iterable[str], stop: frozenset[str] 
 
 
 def _quantise(model: Any, pictures: Sequence[NDArray[np.uint8]], kept: list[str]) -> tuple[Any, str]:
-    nncf = require("nncf", "export")
+    nncf = silent.nncf()
     try:
         with quiet():
             quantised = nncf.quantize(

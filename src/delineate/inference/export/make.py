@@ -25,6 +25,7 @@ from delineate.inference.export import (
     parity,
     record,
     running,
+    silent,
     torch_formats,
 )
 from delineate.inference.export.graph import INPUT, Whole, output_names
@@ -181,7 +182,7 @@ def _write(
         converted, method = int8.quantise_openvino(converted, sized_pictures(given, info.size))
         calibration = _calibration(given, info, method)
     openvino_format.save_openvino(converted, folder / running.OPENVINO_FILE)
-    read = require("openvino", "export").Core().read_model(folder / running.OPENVINO_FILE)
+    read = silent.openvino().Core().read_model(folder / running.OPENVINO_FILE)
     whole = running.openvino_session(read, output_names(info), precision)
     missing = precision == "bf16" and not running.has_bf16()
     notes = (

@@ -4,7 +4,8 @@ import io
 from pathlib import Path
 from typing import Any
 
-from delineate.checks import InputError, require
+from delineate.checks import InputError
+from delineate.inference.export import silent
 from delineate.inference.export.onnx_format import quiet
 
 
@@ -14,10 +15,11 @@ def openvino_model(onnx_model: Any) -> Any:
     Raises:
         InputError: the extra is not installed, or OpenVINO lacks an operation.
     """
-    openvino = require("openvino", "export")
+    openvino = silent.openvino()
     try:
         with quiet():
-            return openvino.convert_model(io.BytesIO(onnx_model.SerializeToString()))
+            # Not `convert_model`: that one reports its use to its makers.
+            return openvino.Core().read_model(io.BytesIO(onnx_model.SerializeToString()))
     except RuntimeError as error:
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise InputError(f"This model cannot be converted to OpenVINO: {reason}") from error
@@ -25,7 +27,7 @@ def openvino_model(onnx_model: Any) -> Any:
 
 def save_openvino(model: Any, path: Path) -> None:
     """Write `model.xml` and, beside it, `model.bin`; weights keep their precision."""
-    require("openvino", "export").save_model(model, path, compress_to_fp16=False)
+    silent.openvino().save_model(model, path, compress_to_fp16=False)
 
 
 def cut_openvino(model: Any, start: str, ends: tuple[str, ...]) -> Any:
@@ -39,7 +41,7 @@ def cut_openvino(model: Any, start: str, ends: tuple[str, ...]) -> Any:
     Raises:
         InputError: the model has no such tensor.
     """
-    openvino = require("openvino", "export")
+    openvino = silent.openvino()
     from openvino import opset13
 
     found = [o for op in model.get_ops() for o in op.outputs() if start in o.get_names()]

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from delineate.checks import InputError, require
+from delineate.inference.export import silent
 from delineate.inference.export.graph import INPUT, SIZED, logit_names
 from delineate.inference.export.onnx_format import cut_onnx
 from delineate.inference.export.openvino_format import cut_openvino
@@ -33,7 +34,7 @@ def whole_graph(folder: Path, export: ExportInfo, threads: int | None = None) ->
     if export.format == "onnx":
         return onnx_session((folder / ONNX_FILE).read_bytes(), INPUT, export.outputs, threads)
     if export.format == "openvino":
-        model = require("openvino", "export").Core().read_model(folder / OPENVINO_FILE)
+        model = silent.openvino().Core().read_model(folder / OPENVINO_FILE)
         return openvino_session(model, export.outputs, export.precision, threads)
     raise _not_ours(export)
 
@@ -48,7 +49,7 @@ def network_alone(folder: Path, export: ExportInfo, info: ModelInfo, threads: in
         model = require("onnx", "export").load(folder / ONNX_FILE)
         return onnx_session(cut_onnx(model, SIZED, names), SIZED, names, threads)
     if export.format == "openvino":
-        model = require("openvino", "export").Core().read_model(folder / OPENVINO_FILE)
+        model = silent.openvino().Core().read_model(folder / OPENVINO_FILE)
         return openvino_session(cut_openvino(model, SIZED, names), names, export.precision, threads)
     raise _not_ours(export)
 
@@ -102,7 +103,7 @@ def openvino_session(model: Any, names: Sequence[str], precision: str, threads: 
     Raises:
         InputError: OpenVINO is not installed or cannot run the model.
     """
-    openvino = require("openvino", "export")
+    openvino = silent.openvino()
     settings: dict[str, Any] = {
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" and has_bf16() else "f32",
@@ -129,7 +130,7 @@ def has_bf16() -> bool:
     Raises:
         InputError: OpenVINO is not installed.
     """
-    openvino = require("openvino", "export")
+    openvino = silent.openvino()
     return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 

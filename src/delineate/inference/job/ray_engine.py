@@ -141,6 +141,7 @@ def _connect(ray: Any, workers: int | None, address: str | None) -> None:
                 socket.create_connection((host.strip("[]"), int(port)), timeout=_KNOCK_SECONDS).close()
             ray.init(address=address, **quiet)
         else:
+            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray reports its use unless told not to
             cores = None if workers is None else max(workers, os.cpu_count() or 1)
             ray.init(address="local", num_cpus=cores, include_dashboard=False, **quiet)
     except (OSError, ValueError, RuntimeError) as error:

@@ -5,6 +5,7 @@ of the interpreter leaves Ray's worker alive. All machines need this package and
 and the data at the same path. A worker that dies takes its run's process along; the run is handed out again.
 """
 
+import os
 import socket
 from collections import deque
 from collections.abc import Generator, Sequence
@@ -66,6 +67,7 @@ def _connect(ray: Any, options: EngineOptions) -> None:
             _knock(options.address)
             ray.init(address=options.address, log_to_driver=False, logging_level="ERROR")
         else:
+            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray reports its use unless told not to
             # A cluster of one's own: as many places as runs may go at a time.
             cores = None if options.workers is None else options.workers * options.cpus
             ray.init(
