@@ -3,6 +3,8 @@
 
 PYTHON ?= python3
 RUN := .venv/bin/python -m
+# These load runtimes and servers that other tests, which start processes of their own, should not share memory with.
+APART := tests/inference/export tests/inference/writers tests/web
 # What was installed is still right while the lock, the project file and the folder are the same.
 STATE = $$(pwd; cat requirements.lock pyproject.toml | cksum)
 
@@ -44,7 +46,9 @@ lint: install
 
 test: lint
 	@echo "== tests"
-	@OMP_NUM_THREADS=1 $(RUN) pytest -n auto -m "not slow"
+	@OMP_NUM_THREADS=1 $(RUN) pytest -n auto -m "not slow" $(APART:%=--ignore=%)
+	@echo "== tests of exports, writers and the service"
+	@OMP_NUM_THREADS=1 $(RUN) pytest -n auto -m "not slow" $(APART)
 
 test-slow: install
 	@$(RUN) pytest -m slow

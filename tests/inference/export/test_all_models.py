@@ -31,7 +31,7 @@ OPTIONS = {
     "deeplabv3plus": {"width": 16},
 }
 PLUGGED = ["unet+dsmca+hlf", "smp:unet+fpm", "m2snet+hlf"]
-FAST = ("chnet",)
+FAST: tuple[str, ...] = ()
 SIZE = (64, 96)
 
 
