@@ -46,6 +46,12 @@ def quantise_openvino(model: Any, pictures: Sequence[NDArray[np.uint8]]) -> tupl
         InputError: NNCF is not installed or cannot quantise the model, or there is no picture.
     """
     _check(pictures)
+    silent.openvino()
+    from openvino.passes import ConstantFolding, Manager
+
+    manager = Manager()
+    manager.register_pass(ConstantFolding())  # 8-bit weights must be constants, not made of others
+    manager.run_passes(model)
     graph = {
         op.get_friendly_name(): Node(
             op.get_type_name(), tuple(value.get_node().get_friendly_name() for value in op.input_values())
@@ -59,7 +65,7 @@ def quantise_openvino(model: Any, pictures: Sequence[NDArray[np.uint8]]) -> tupl
         for name in value.get_names()
     }
     kept = float_nodes(graph, named[SIZED], [named[name] for name in LOGITS if name in named])
-    return _quantise(model, pictures, kept)
+    return _quantise(model, pictures, kept, correct=True)
 
 
 def quantise_onnx(model: Any, pictures: Sequence[NDArray[np.uint8]]) -> tuple[Any, str]:
@@ -72,7 +78,8 @@ def quantise_onnx(model: Any, pictures: Sequence[NDArray[np.uint8]]) -> tuple[An
         for node in model.graph.node
     }
     kept = float_nodes(graph, made_by[SIZED], [made_by[name] for name in LOGITS if name in made_by])
-    return _quantise(model, pictures, kept)
+    # Not corrected: NNCF cuts the graph for it, which fails where two parts read the input.
+    return _quantise(model, pictures, kept, correct=False)
 
 
 def _check(pictures: Sequence[NDArray[np.uint8]]) -> None:
@@ -129,7 +136,9 @@ def _back(graph: Mapping[str, Node], start: Iterable[str], stop: frozenset[str] 
     return list(found)
 
 
-def _quantise(model: Any, pictures: Sequence[NDArray[np.uint8]], kept: list[str]) -> tuple[Any, str]:
+def _quantise(
+    model: Any, pictures: Sequence[NDArray[np.uint8]], kept: list[str], *, correct: bool
+) -> tuple[Any, str]:
     nncf = silent.nncf()
     try:
         with quiet():
@@ -139,7 +148,8 @@ def _quantise(model: Any, pictures: Sequence[NDArray[np.uint8]], kept: list[str]
                 subset_size=len(pictures),
                 preset=nncf.QuantizationPreset.MIXED,
                 target_device=nncf.TargetDevice.CPU,
-                fast_bias_correction=True,
+                fast_bias_correction=False,  # the fast kind costs more Dice than none at all
+                advanced_parameters=nncf.AdvancedQuantizationParameters(disable_bias_correction=not correct),
                 ignored_scope=nncf.IgnoredScope(names=kept, validate=False),
             )
     except (RuntimeError, ValueError, nncf.ValidationError) as error:
@@ -147,5 +157,6 @@ def _quantise(model: Any, pictures: Sequence[NDArray[np.uint8]], kept: list[str]
         raise InputError(f"This model cannot be quantised to int8: NNCF says: {reason}") from error
     return quantised, (
         f"NNCF {nncf.__version__} post-training quantisation: weights per channel, activations per tensor "
-        "with ranges from the pictures, fast bias correction; last layer before the logits in float32"
+        f"with ranges from the pictures, {'full' if correct else 'no'} bias correction; last layer "
+        "before the logits in float32"
     )
