@@ -46,12 +46,6 @@ def quantise_openvino(model: Any, pictures: Sequence[NDArray[np.uint8]]) -> tupl
         InputError: NNCF is not installed or cannot quantise the model, or there is no picture.
     """
     _check(pictures)
-    silent.openvino()
-    from openvino.passes import ConstantFolding, Manager
-
-    manager = Manager()
-    manager.register_pass(ConstantFolding())  # 8-bit weights must be constants, not made of others
-    manager.run_passes(model)
     graph = {
         op.get_friendly_name(): Node(
             op.get_type_name(), tuple(value.get_node().get_friendly_name() for value in op.input_values())
