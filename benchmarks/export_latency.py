@@ -91,7 +91,7 @@ class Sessions:
         run, info = self.network[name], self.info
 
         class Variant:
-            device_name = "cpu"
+            device_name, notes = "cpu", ()
 
             def __init__(self) -> None:
                 self.info, self.name = info, name

@@ -38,6 +38,7 @@ class Toy:
 
     name = "toy"
     device_name = "cpu"
+    notes = ()
 
     def __init__(self, info, channels=None, label=None):
         self.info = info

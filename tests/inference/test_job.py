@@ -232,6 +232,12 @@ def test_a_writer_that_fails_costs_one_file_and_a_full_disk_the_job(
     assert list(report.failed.values()) == ["p02 has no frame of reference; take another."]
     assert report.images == 6
     assert Choosy.forgotten == 1
+    both = predict_files(predictor, [pictures], tmp_path / "both", writers=["overlays", "masks", "coco"])
+    assert len(both.written) == 6
+    for folder in ("masks", "overlays", "coco"):  # a file is predicted whole or not at all
+        assert [f.stem for f in sorted((tmp_path / "both" / folder).iterdir())] == both.written
+    joined = json.loads((tmp_path / "both" / "coco.json").read_text())
+    assert [image["name"] for image in joined["images"]] == both.written
     full = True
     with pytest.raises(InputError, match="No space left on device"):
         predict_files(predictor, [pictures], tmp_path / "full", writers=["masks"], batch_size=2)

@@ -47,7 +47,7 @@ def model_info(**changes):
 class Bright:
     """A backend that takes what is brighter than 127.5 for lesion, and bright pictures for bad ones."""
 
-    name, device_name = "bright", "cpu"
+    name, device_name, notes = "bright", "cpu", ()
 
     def __init__(self, info=None, seconds=0.0):
         self.info = info or model_info()

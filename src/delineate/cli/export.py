@@ -31,6 +31,12 @@ def export(
         str, typer.Option("--dataset", help="Name of its reader; a plain folder by default.")
     ] = "folder",
     split: Annotated[str, typer.Option(help="Its split that is measured; all for every case.")] = "test",
+    max_loss: Annotated[
+        float | None,
+        typer.Option(
+            help="Mean Dice that may be lost on --data; 0.001 fp32, 0.002 bf16, 0.005 int8 by default."
+        ),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder to write; RUN/exports/FORMAT-PRECISION by default.")
     ] = None,
@@ -50,6 +56,7 @@ def export(
         precision=precision,
         calibration=_images(calibrate or ()),
         data=None if data is None else _cases(run, data, dataset, split),
+        max_loss=max_loss,
         out=folder,
         overwrite=overwrite,
         progress=None if as_json else console.say,

@@ -120,11 +120,14 @@ def predict(
                 "images": report.images,
                 "written": report.written,
                 "failed": report.failed,
+                "notes": report.notes,
             }
         )
     else:
         before = f", {report.skipped} of {report.files} file(s) before" if report.skipped else ""
         console.say(f"{report.images} image(s) predicted into {out}{before}")
+        for note in report.notes:
+            console.say(note)
     for number, reason in enumerate(report.failed.values()):
         if number == _SHOWN:
             console.print_error(f"and {len(report.failed) - _SHOWN} more, see {out / 'failed.csv'}")

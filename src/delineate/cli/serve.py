@@ -82,6 +82,8 @@ def serve(
             folders, device, backend=backend, precision=precision, tta=tta, uncertainty=True
         )
         hosted.append((predictor, folders[0]))
+        for note in predictor.notes:
+            console.say(f"{run}: {note}")
     if settings.is_open and settings.token is None:
         console.say("Whoever reaches this machine can use the service; --token-file asks for a token.")
     with ExitStack() as opened:

@@ -139,6 +139,11 @@ class Predictor:
         return f"{models} {backends}" + ("" if self.tta == "none" else f" tta={self.tta}")
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What differs here from what the backends' names promise, one sentence each."""
+        return tuple(dict.fromkeys(note for member in self.members for note in member.notes))
+
+    @property
     def torch(self) -> TorchBackend:
         """The first member that PyTorch runs, for what needs gradients or layers.
 

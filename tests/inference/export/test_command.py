@@ -12,6 +12,7 @@ from delineate import console
 from delineate.checks import InputError
 from delineate.cli import main
 from delineate.inference.export import make
+from delineate.inference.export.score_change import LIMITS
 
 command = importlib.import_module("delineate.cli.export")
 
@@ -61,7 +62,7 @@ def test_int8_with_a_folder_and_a_data_set(call, runs, make_folder, tmp_path):
         "--out",
         tmp_path / "x",
     )
-    found = json.loads(call(runs.one, *arguments, "--data", data, "--json"))
+    found = json.loads(call(runs.one, *arguments, "--data", data, "--max-loss", 1, "--json"))
     assert found["calibration"]["pictures"] == 16
     assert len(found["calibration"]["sha256"]) == 64
     assert found["parity"]["tolerance"] is None
@@ -70,6 +71,22 @@ def test_int8_with_a_folder_and_a_data_set(call, runs, make_folder, tmp_path):
     change = found["score_change"]
     assert (change["dataset"], change["split"], change["cases"]) == ("folder: data", "test", 3)
     assert change["mean_change"] == pytest.approx(change["dice_after"] - change["dice_before"])
+
+
+def test_a_loss_beyond_the_limit_leaves_nothing_behind(runs, exported, make_folder, monkeypatch, tmp_path):
+    cases = command._cases(runs.one, make_folder(tmp_path / "data"), "folder", "test")
+    ready = runs.one / "exports" / "onnx-fp32" / "model.onnx"
+    monkeypatch.setattr(make.onnx_format, "onnx_model", lambda *_: onnx.load(ready))
+    monkeypatch.setitem(LIMITS, "fp32", -1.0)  # no file can gain that much
+    with pytest.raises(InputError, match="The onnx-fp32 export loses -?0.0000 of the mean Dice on 3 cases"):
+        make.export_model(runs.one, "onnx", data=cases, out=tmp_path / "x")
+    assert sorted(f.name for f in tmp_path.iterdir()) == ["data"]
+
+
+@pytest.mark.parametrize(("value", "message"), [(2.0, "from 0 to 1; this is 2"), (0.1, "give --data")])
+def test_a_largest_loss_is_a_difference_and_needs_data(runs, value, message):
+    with pytest.raises(InputError, match=message):
+        make.export_model(runs.one, "onnx", max_loss=value)
 
 
 def test_folders_without_pictures_or_cases_are_named(runs, make_folder, tmp_path):

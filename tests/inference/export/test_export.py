@@ -285,7 +285,7 @@ def test_bf16_on_a_processor_without_it_says_so(runs, exported, monkeypatch, tmp
     monkeypatch.setattr(running, "has_bf16", lambda: False)
     opened = open_exported(folder)
     assert opened.name == "openvino-bf16-as-fp32"
-    assert opened.notes == ("This processor has no bf16, so the network runs in fp32.",)
+    assert Predictor([opened, opened]).notes == ("This processor has no bf16, so the network runs in fp32.",)
 
 
 def test_parity_has_a_tolerance_that_rounding_keeps(exported):

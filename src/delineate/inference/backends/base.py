@@ -20,6 +20,8 @@ class Backend(Protocol):
     """"torch", or the format and the precision of an exported file, for example "openvino-int8"."""
     device_name: str
     """The processor that runs it, for run records: "cpu" or the name of the GPU."""
+    notes: tuple[str, ...]
+    """What differs here from what the name promises, one sentence each."""
 
     def forward(self, images: NDArray[np.uint8]) -> Prediction:
         """Run the network.

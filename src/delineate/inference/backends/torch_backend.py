@@ -29,6 +29,7 @@ class TorchBackend:
         self.info = info
         self.device = choose_device(device)
         self.device_name = device_name(self.device)
+        self.notes: tuple[str, ...] = ()
         self.model = model.eval().to(self.device).to(memory_format=torch.channels_last)
         self.normalise = Normalise.named(info.normalisation).to(self.device)
 

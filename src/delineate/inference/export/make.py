@@ -73,6 +73,7 @@ def export_model(
     precision: str = "fp32",
     calibration: Sequence[Path | Case] = (),
     data: ScoreData | None = None,
+    max_loss: float | None = None,
     out: Path | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
@@ -84,7 +85,8 @@ def export_model(
         to: "onnx", "openvino", "torchscript" or "torch-export".
         precision: "fp32", "bf16" (openvino) or "int8" (openvino and onnx).
         calibration: pictures that int8 is calibrated with; the first of them also serve the check.
-        data: cases with masks on which the change of the Dice score is measured, for bf16 and int8.
+        data: cases with masks on which the change of the Dice score is measured.
+        max_loss: how much of the mean Dice on `data` the file may lose; `score_change.LIMITS` by default.
         out: folder to write; `export_folder` by default.
         overwrite: replace an earlier export there.
         progress: told what is being done.
@@ -94,12 +96,13 @@ def export_model(
 
     Raises:
         InputError: the run is not a finished one, a name is unknown or does not go with the others, the
-            extra is not installed, a picture cannot be read, the folder exists, or the graph differs from
-            PyTorch by more than the tolerance; nothing is written then.
+            extra is not installed, a picture cannot be read, the folder exists, the graph differs from
+            PyTorch by more than the tolerance, or it loses more than `max_loss`; nothing is written then.
     """
     choose("export format", to, dict.fromkeys(record.FORMATS))
     choose("precision", precision, dict.fromkeys(record.PRECISIONS))
     _check_combination(to, precision, calibration)
+    _check_loss(max_loss, data)
     say = progress or _silent
     run = Path(run)
     folder = out or export_folder(run, to, precision)
@@ -141,7 +144,7 @@ def export_model(
             parity.check_network(network, made.run, info.size, export.name, exact=precision == "fp32")
         if data is not None:
             say("measuring the change of the score")
-            change = _score_change(predictor, temporary, data)
+            change = _score_change(predictor, temporary, data, precision, max_loss)
             export = export.model_copy(update={"score_change": change})
             record.write_record(temporary, export)
     return export
@@ -153,6 +156,17 @@ def _check_combination(to: str, precision: str, calibration: Sequence[Path | Cas
         raise InputError(f"{precision} is not available for {to}; choose {' or '.join(able)}.")
     if precision == "int8" and not calibration:
         raise InputError("int8 needs pictures to calibrate with; give a folder of training images.")
+
+
+def _check_loss(max_loss: float | None, data: ScoreData | None) -> None:
+    if max_loss is None:
+        return
+    if not 0 <= max_loss <= 1:
+        raise InputError(
+            f"The loss let pass is a difference of Dice scores, from 0 to 1; this is {max_loss:g}."
+        )
+    if data is None:
+        raise InputError("A largest loss needs a data set on which it is measured; give --data.")
 
 
 def _write(
@@ -191,12 +205,15 @@ def _write(
     return _Made(whole, onnx_format.OPSET, calibration, notes)
 
 
-def _score_change(predictor: Predictor, folder: Path, data: ScoreData) -> ScoreChange:
+def _score_change(
+    predictor: Predictor, folder: Path, data: ScoreData, precision: str, max_loss: float | None
+) -> ScoreChange:
     from delineate.inference.backends.exported import open_exported
     from delineate.inference.export import score_change
 
     after = Predictor(open_exported(folder))
-    return score_change.measure(predictor, after, data)
+    limit = score_change.LIMITS[precision] if max_loss is None else max_loss
+    return score_change.measure(predictor, after, data, limit)
 
 
 def sized_pictures(pictures: Sequence[NDArray[np.uint8]], size: tuple[int, int]) -> list[NDArray[np.uint8]]:

@@ -11,7 +11,7 @@ from delineate.inference.predictor import Predictor
 from delineate.metrics import score_image
 
 LIMITS = {"fp32": 0.001, "bf16": 0.002, "int8": 0.005}
-"""Precision -> what it may lose of the mean Dice; a file that loses more is refused."""
+"""Precision -> what it may lose of the mean Dice unless the user says otherwise."""
 
 
 class ScoreData(Protocol):
@@ -31,7 +31,7 @@ class ScoreData(Protocol):
 
 
 def measure(
-    before: Predictor, after: Predictor, data: ScoreData, precision: str | None = None
+    before: Predictor, after: Predictor, data: ScoreData, max_loss: float | None = None
 ) -> ScoreChange:
     """Predict every case with both, and compare their Dice scores at the references' own sizes.
 
@@ -39,11 +39,11 @@ def measure(
         before: the run in PyTorch.
         after: the exported file.
         data: cases with masks.
-        precision: of the exported file; its limit is applied. None measures only.
+        max_loss: how much of the mean Dice may be lost, from 0 to 1; None measures only.
 
     Raises:
         InputError: the model gives no masks, a case has none, a file cannot be read, or the mean falls by
-            more than `LIMITS` allows.
+            more than `max_loss`.
     """
     info = before.info
     if not info.classes:
@@ -75,10 +75,12 @@ def measure(
     changes = tuple(round(after - before, 6) for before, after in scores)
     n = len(scores)
     dice_before, dice_after = sum(a for a, _ in scores) / n, sum(b for _, b in scores) / n
-    if precision is not None and dice_before - dice_after > LIMITS[precision]:
+    lost = dice_before - dice_after
+    if max_loss is not None and lost > max_loss:
         raise InputError(
-            f"The {precision} file loses {dice_before - dice_after:.4f} of the mean Dice on {n} cases, more "
-            f"than {LIMITS[precision]:g}; calibrate with more training images, or choose another precision."
+            f"The {after.backend.name} export loses {lost:.4f} of the mean Dice on {n} cases, more than "
+            f"{max_loss:g}; calibrate with more training images, choose another precision, or allow it with "
+            "--max-loss."
         )
     return ScoreChange(
         dataset=data.dataset,

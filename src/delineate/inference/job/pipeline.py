@@ -23,6 +23,7 @@ from delineate.inference.job.sources import Unit
 from delineate.inference.predictor import Predictor
 from delineate.inference.results import ImagePrediction
 from delineate.inference.writers import WRITERS, Output, Writer
+from delineate.inference.writers.base import PictureWriter
 from delineate.inference.writers.pictures import write_png
 
 Extra = Callable[[str, np.ndarray, ImagePrediction, Path], None]
@@ -127,9 +128,12 @@ class _Lane(ABC):
 
 
 class _WriterLane(_Lane):
+    """Runs a writer; what it wrote of an ended file stays in `ended` until it is taken."""
+
     def __init__(self, writer: Writer) -> None:
         super().__init__("writer")
         self._writer = writer
+        self.ended: dict[int, list[Path]] = {}
 
     def write(self, output: Output, source: Source) -> None:
         self._writer.add(output)
@@ -138,10 +142,12 @@ class _WriterLane(_Lane):
         if fault is None and source.fault is None:
             try:
                 self._writer.end_of_file()
-                return None
             except InputError as error:
                 fault = error
-        self._writer.forget()
+        if fault is not None or source.fault is not None:
+            self._writer.forget()
+        self.ended[id(source)] = self._writer.made.copy()
+        self._writer.made.clear()
         return fault
 
 
@@ -161,7 +167,7 @@ class _RowLane(_Lane):
         return fault
 
 
-class MapWriter:
+class MapWriter(PictureWriter):
     """`maps/<id>.png`: an activation map over the image.
 
     Args:
@@ -174,8 +180,9 @@ class MapWriter:
     """
 
     def __init__(self, predictor: Predictor, out: Path, method: str) -> None:
+        super().__init__(out, predictor.info)
         _ = predictor.torch  # says so at once when there is none
-        self._predictor, self._out = predictor, out
+        self._predictor = predictor
         self._method: Any = None if method == "auto" else method
 
     def add(self, output: Output) -> None:
@@ -185,16 +192,7 @@ class MapWriter:
         activation = self._predictor.explain(
             output.image, method=self._method, target="mask" if output.prediction.label is None else "label"
         )
-        write_png(self._out / MAPS / f"{output.id}.png", overlay_map(output.image, activation))
-
-    def end_of_file(self) -> None:
-        """Nothing waits."""
-
-    def forget(self) -> None:
-        """Nothing waits."""
-
-    def finish(self) -> None:
-        """Nothing is summed up."""
+        write_png(self.place(MAPS, f"{output.id}.png"), overlay_map(output.image, activation))
 
 
 class _Pipeline:
@@ -209,7 +207,8 @@ class _Pipeline:
         self._rows = _RowLane(
             lambda: Rows(predictor.info, uncertainty=predictor.uncertainty, measure=options.measure)
         )
-        self._lanes: list[_Lane] = [self._rows, *(_WriterLane(writer) for writer in writers)]
+        self._writers = [_WriterLane(writer) for writer in writers]
+        self._lanes: list[_Lane] = [self._rows, *self._writers]
         self._batch: list[tuple[Source, Image | None]] = []  # without an image: the end of the file
         self._batch_images = self._batch_bytes = 0
         self._waiting: deque[tuple[int, list[Future[None]]]] = deque()
@@ -284,8 +283,11 @@ class _Pipeline:
                     raise fault
                 source.fault = source.fault or source.sentence(fault)
         rows = self._rows.ended.pop(id(source))
+        made = [path for lane in self._writers for path in lane.ended.pop(id(source))]
         source.forget()
         if source.fault is not None:
+            for path in made:  # a file is predicted whole or not at all
+                path.unlink(missing_ok=True)
             return Finished(source.unit, 0, {}, source.fault)
         return Finished(source.unit, rows.images, rows.text, None)
 

@@ -32,6 +32,8 @@ class PredictReport:
     """Images whose predictions lie in the folder, those of earlier calls too."""
     failed: dict[str, str] = field(default_factory=dict)
     """File -> why it was left out."""
+    notes: tuple[str, ...] = ()
+    """What a user should know of the model's backend, see `Predictor.notes`."""
 
     @property
     def written(self) -> list[str]:
@@ -144,7 +146,9 @@ def _collect(
     progress: Callable[[int, int], None] | None,
 ) -> PredictReport:
     """Write the tables as the results come in, then what sums them up."""
-    report = PredictReport(folder.out, plan.files, images=folder.journal.done.images)
+    report = PredictReport(
+        folder.out, plan.files, images=folder.journal.done.images, notes=folder.predictor.notes
+    )
     done = 0
     for group in results:
         good = [result for result in group if result.fault is None]

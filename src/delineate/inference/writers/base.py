@@ -75,6 +75,9 @@ class Output:
 class Writer(Protocol):
     """Write predictions in one format; every file is written whole or not at all."""
 
+    made: list[Path]
+    """What was written, in order; the caller empties it, and knows so what belongs to a file."""
+
     def add(self, output: Output) -> None:
         """Take one picture; slices of a file come one after the other, in order.
 
@@ -103,10 +106,17 @@ class Writer(Protocol):
 
 
 class PictureWriter:
-    """A writer whose pictures do not wait for each other."""
+    """A writer whose pictures do not wait for each other, unless a subclass says so."""
 
     def __init__(self, out: Path, info: ModelInfo) -> None:
         self.out, self.info = out, info
+        self.made: list[Path] = []
+
+    def place(self, folder: str, name: str) -> Path:
+        """The path of a file that is about to be written, from now on in `made`."""
+        path = self.out / folder / name
+        self.made.append(path)
+        return path
 
     def end_of_file(self) -> None:
         """Nothing waits."""

@@ -26,7 +26,7 @@ class CocoWriter(PictureWriter):
     def add(self, output: Output) -> None:
         """Write the part of one picture."""
         text = json.dumps(picture(output), ensure_ascii=False, allow_nan=False)
-        write_text(self.out / FOLDER / f"{output.id}.json", text + "\n")
+        write_text(self.place(FOLDER, f"{output.id}.json"), text + "\n")
 
     def finish(self) -> None:
         """Join the parts, sorted by id and read one after the other; pictures and regions count from 1."""

@@ -5,7 +5,7 @@ from pathlib import Path
 from numpy.typing import NDArray
 
 from delineate.checks import require
-from delineate.inference.writers.base import Output, Waiting
+from delineate.inference.writers.base import Output, PictureWriter, Waiting
 from delineate.inference.writers.dicom_codes import SegmentCode, read_codes
 from delineate.inference.writers.dicom_seg import save, segmentation_of
 from delineate.inference.writers.dicom_source import check_dicom
@@ -15,7 +15,7 @@ CODES_FILES = ("dicom-codes.yaml", "dicom-codes.json")
 """Names of a user's table of codes, looked for in the folder of the job, see `dicom_codes.read_codes`."""
 
 
-class DicomSegWriter:
+class DicomSegWriter(PictureWriter):
     """`dicom-seg/<file id>.dcm`: one segment for each class, all frames of a file in one object.
 
     Raises:
@@ -26,7 +26,7 @@ class DicomSegWriter:
 
     def __init__(self, out: Path, info: ModelInfo) -> None:
         require("highdicom", "dicom")
-        self.out, self.info = out, info
+        super().__init__(out, info)
         given = next((out / name for name in CODES_FILES if (out / name).is_file()), None)
         self._codes: dict[str, SegmentCode] = {} if given is None else read_codes(given)
         self._waiting = Waiting()
@@ -50,14 +50,11 @@ class DicomSegWriter:
             frames=positions,
             codes=self._codes,
         )
-        save(made, self.out / self.folder / f"{first.file_id}.dcm")
+        save(made, self.place(self.folder, f"{first.file_id}.dcm"))
 
     def forget(self) -> None:
         """Drop the frames of a file that broke off."""
         self._waiting = Waiting()
-
-    def finish(self) -> None:
-        """Nothing is summed up."""
 
     def _stored(self, output: Output) -> NDArray:
         """The mask (H, W), or the probabilities (classes, H, W) without the background."""

@@ -70,4 +70,4 @@ class GeoJsonWriter(PictureWriter):
     def add(self, output: Output) -> None:
         """Write the contours of one picture."""
         text = json.dumps(geojson(output), ensure_ascii=False, allow_nan=False)
-        write_text(self.out / "contours" / f"{output.id}.geojson", text + "\n")
+        write_text(self.place("contours", f"{output.id}.geojson"), text + "\n")

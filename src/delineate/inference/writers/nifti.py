@@ -10,16 +10,16 @@ from numpy.typing import NDArray
 from delineate.checks import InputError, require
 from delineate.data.volumes import is_nifti
 from delineate.files import atomic_path
-from delineate.inference.writers.base import Output, Waiting
+from delineate.inference.writers.base import Output, PictureWriter, Waiting
 from delineate.models.checkpoint import ModelInfo
 
 
-class NiftiWriter:
+class NiftiWriter(PictureWriter):
     """`nifti/<file id>.nii.gz`: class indices, uint8, 0 background; one file for all slices of a file."""
 
     def __init__(self, out: Path, info: ModelInfo) -> None:
         require("nibabel", "nifti")
-        self.out, self.info = out, info
+        super().__init__(out, info)
         self._waiting = Waiting()
 
     def add(self, output: Output) -> None:
@@ -37,7 +37,7 @@ class NiftiWriter:
         else:
             image = of_pictures(slices, first.spacing)
         image.header["descrip"] = f"delineate {first.identity}"[:79].encode("ascii", "replace")
-        path = self.out / "nifti" / f"{first.file_id}.nii.gz"
+        path = self.place("nifti", f"{first.file_id}.nii.gz")
         with atomic_path(path) as temporary:
             # Without a time or a name in the header, so that the same mask is the same file.
             temporary.write_bytes(gzip.compress(image.to_bytes(), compresslevel=6, mtime=0))
@@ -45,9 +45,6 @@ class NiftiWriter:
     def forget(self) -> None:
         """Drop the slices of a file that broke off."""
         self._waiting = Waiting()
-
-    def finish(self) -> None:
-        """Nothing is summed up."""
 
 
 def in_grid_of(source: Path, slices: NDArray[np.uint8], positions: list[int]) -> Any:

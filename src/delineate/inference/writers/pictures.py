@@ -66,7 +66,7 @@ class MaskWriter(PictureWriter):
         """Write one mask, if the model gives any."""
         mask = output.prediction.mask
         if mask is not None:
-            path = self.out / "masks" / f"{output.id}.png"
+            path = self.place("masks", f"{output.id}.png")
             write_png(path, mask if len(output.info.classes) > 1 else mask * np.uint8(255))
 
 
@@ -77,7 +77,7 @@ class OverlayWriter(PictureWriter):
         """Write one overlay, if the model gives masks."""
         if output.prediction.mask is not None:
             drawn = draw_outline(output.image, output.prediction.mask)
-            write_png(self.out / "overlays" / f"{output.id}.png", drawn)
+            write_png(self.place("overlays", f"{output.id}.png"), drawn)
 
 
 class ProbabilityWriter(PictureWriter):
@@ -90,17 +90,17 @@ class ProbabilityWriter(PictureWriter):
     def add(self, output: Output) -> None:
         """Write the probabilities of one picture."""
         probability = output.need_probability()
-        folder = self.out / "probabilities"
         if probability.ndim == 2:
-            write_png(folder / f"{output.id}.png", to_16_bits(probability))
+            write_png(self.place("probabilities", f"{output.id}.png"), to_16_bits(probability))
             return
         steps = np.rint(probability * np.float32(65536)) / np.float32(65536)
-        with atomic_path(folder / f"{output.id}.npz") as temporary, temporary.open("wb") as file:
+        path = self.place("probabilities", f"{output.id}.npz")
+        with atomic_path(path) as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, probability=steps.astype(np.float32))
 
 
 class UncertaintyWriter(PictureWriter):
-    """`uncertainty/<id>.png` (entropy; 65535 means 1), `variance/<id>.png` (65535 means 0.5)."""
+    """`uncertainty/<id>.png` (entropy; 65535 means 1), `variance/<id>.png` (65535 means 0.25)."""
 
     def add(self, output: Output) -> None:
         """Write the uncertainty maps of one picture."""
@@ -110,7 +110,7 @@ class UncertaintyWriter(PictureWriter):
                 f"{output.id!r} was predicted without its uncertainty; give --uncertainty to write it."
             )
         if found.entropy is not None:
-            write_png(self.out / "uncertainty" / f"{output.id}.png", to_16_bits(found.entropy))
+            write_png(self.place("uncertainty", f"{output.id}.png"), to_16_bits(found.entropy))
         if found.variance is not None:
             pixels = to_16_bits(found.variance, LARGEST_VARIANCE)
-            write_png(self.out / "variance" / f"{output.id}.png", pixels)
+            write_png(self.place("variance", f"{output.id}.png"), pixels)
