@@ -42,8 +42,7 @@ class Task(Section):
     """What is to be found in an image."""
 
     classes: tuple[str, ...]
-    """Names of the mask classes without the background: one is binary, several exclude each other, none is
-    for models that only classify."""
+    """Names of the mask classes without the background: one is binary, several exclude each other."""
     labels: dict[str, tuple[str, ...]]
     """Name of each image class -> the labels of the data set that mean it; of two, the second is the
     positive one; {} trains masks only."""
@@ -54,8 +53,8 @@ class Task(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if not self.classes and not self.labels:
-            raise ValueError("needs at least one of classes and labels")
+        if not self.classes:
+            raise ValueError("classes needs at least one name; a mask is what every model here finds")
         if len(self.labels) == 1:
             raise ValueError("labels needs at least two names, or {} for none")
         if len(set(self.classes)) < len(self.classes):

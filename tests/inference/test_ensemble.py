@@ -3,6 +3,7 @@
 import json
 import shutil
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -201,6 +202,7 @@ def test_exported_folders_are_members(runs, members, toys, tmp_path, monkeypatch
 
     toy = toys.Toy(members[0].info)
     toy.name = "onnx-fp32"
+    toy.export = SimpleNamespace(name=toy.name)
     opened = []
     monkeypatch.setattr(exported, "open_exported", lambda folder: (opened.append(folder), toy)[1])
     run = tmp_path / "run"

@@ -22,7 +22,10 @@ def export(
     ] = "fp32",
     calibrate: Annotated[
         list[Path] | None,
-        typer.Option(help="Training images, or a folder of them, that int8 is calibrated with."),
+        typer.Option(
+            help="Training images, or a folder of them, that int8 is calibrated with: at most 300, none of "
+            "the measured ones."
+        ),
     ] = None,
     data: Annotated[
         Path | None, typer.Option("--data", help="Data set on which the change of the score is measured.")
@@ -113,6 +116,8 @@ def _show(folder: Path, info: "ExportInfo") -> None:
     if change is not None:
         rows.append((f"Dice in PyTorch, {change.cases} cases", f"{change.dice_before:.4f}"))
         rows.append(("Dice of the export", f"{change.dice_after:.4f} ({change.mean_change:+.4f})"))
+        if change.labels_changed is not None:
+            rows.append(("cases with another label", f"{change.labels_changed} of {change.cases}"))
     elif info.precision != "fp32":
         rows.append(("change of the score", "not measured, give --data"))
     console.print_table(f"{info.name} beside PyTorch", ("", "value"), rows)

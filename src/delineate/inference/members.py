@@ -2,10 +2,14 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from delineate.checks import InputError
 from delineate.inference.backends import Backend, TorchBackend
 from delineate.models.checkpoint import ModelInfo, load_model
+
+if TYPE_CHECKING:  # the runtimes are optional
+    from delineate.inference.backends.exported import ExportedBackend
 
 EXPORTS, EXPORT_INFO = "exports", "export.json"
 _STUDY = "plan.json"
@@ -28,8 +32,9 @@ def open_member(folder: Path, device: str, backend: str = "torch", precision: st
     asked = f"{backend}-{precision}"
     if (folder / EXPORT_INFO).is_file():
         member = _open_exported(folder, device)
-        if asked not in ("torch-fp32", member.name):
-            raise InputError(f"{folder} holds {member.name}, not {asked}; leave the backend out.")
+        held = member.export.name  # `member.name` says as what it runs here
+        if asked not in ("torch-fp32", held):
+            raise InputError(f"{folder} holds {held}, not {asked}; leave the backend out.")
         return member
     if asked == "torch-fp32":
         return TorchBackend(*load_model(folder), device=device)
@@ -67,7 +72,7 @@ def _shown(value: object) -> str:
     return ", ".join(map(str, value)) or "none" if isinstance(value, tuple) else str(value)
 
 
-def _open_exported(folder: Path, device: str) -> Backend:
+def _open_exported(folder: Path, device: str) -> "ExportedBackend":
     from delineate.inference.backends.exported import open_exported
 
     if device not in ("auto", "cpu"):

@@ -11,6 +11,7 @@ import pytest
 from delineate import console
 from delineate.checks import InputError
 from delineate.cli import main
+from delineate.data.case import Case
 from delineate.inference.export import make
 from delineate.inference.export.score_change import LIMITS
 
@@ -63,7 +64,7 @@ def test_int8_with_a_folder_and_a_data_set(call, runs, make_folder, tmp_path):
         tmp_path / "x",
     )
     found = json.loads(call(runs.one, *arguments, "--data", data, "--max-loss", 1, "--json"))
-    assert found["calibration"]["pictures"] == 16
+    assert found["calibration"]["pictures"] == 13  # of 16; three of them are measured
     assert len(found["calibration"]["sha256"]) == 64
     assert found["parity"]["tolerance"] is None
     assert found["parity"]["pictures"] == "built-in and given"
@@ -81,6 +82,17 @@ def test_a_loss_beyond_the_limit_leaves_nothing_behind(runs, exported, make_fold
     with pytest.raises(InputError, match="The onnx-fp32 export loses -?0.0000 of the mean Dice on 3 cases"):
         make.export_model(runs.one, "onnx", data=cases, out=tmp_path / "x")
     assert sorted(f.name for f in tmp_path.iterdir()) == ["data"]
+
+
+def test_calibration_leaves_out_what_is_measured(tmp_path):
+    files = [tmp_path / f"{i}.png" for i in range(700)]
+    data = make.ScoreData([Case(id="3", image=tmp_path / "." / "3.png")], "folder", "test")
+    left = make._unmeasured(files, data)
+    assert len(left) == make.CALIBRATED
+    assert files[3] not in left
+    assert (left[0], left[-1]) == (files[0], files[-1])  # spread over all
+    with pytest.raises(InputError, match="also those that the score is measured on"):
+        make._unmeasured(files[3:4], data)
 
 
 @pytest.mark.parametrize(("value", "message"), [(2.0, "from 0 to 1; this is 2"), (0.1, "give --data")])

@@ -150,11 +150,30 @@ def test_differences_are_counted(predictor):
     answer["probability"][0, 0, 0] = np.nan
     assert compare(predictor, lambda _: answer, [batch]).probability == np.inf
     accept(found.model_copy(update={"tolerance": None}), "onnx-int8")  # there the score decides
+    for tolerance in (None, 1e-3):
+        broken = compare(predictor, lambda _: answer, [batch], tolerance=tolerance)
+        with pytest.raises(InputError, match="The onnx-int8 export gives numbers that are not finite"):
+            accept(broken, "onnx-int8")
     answer["mask_logits"] = answer["mask_logits"][:1]
     with pytest.raises(
         InputError, match=r"gives mask_logits of shape \(1, 1, 32, 48\), PyTorch \(2, 1, 32, 48\)"
     ):
         compare(predictor, lambda _: answer, [batch])
+
+
+def test_a_network_that_is_sure_of_everything_cannot_hide_a_wrong_graph(toys):
+    sure = Predictor(toys.Toy(toys.info(labels=(), size=(8, 8)), lambda x: 0 * x.mean(3, keepdims=True) - 8))
+    batch = np.zeros((1, 8, 8, 3), np.uint8)
+    expected = sure(batch[0])
+    answer = {
+        "mask": expected.mask[None],
+        "probability": np.full((1, 8, 8), 1e-9, np.float32),
+        "mask_logits": np.full((1, 1, 8, 8), -20, np.float32),
+    }
+    found = compare(sure, lambda _: answer, [batch])
+    assert found.probability < 1e-3
+    with pytest.raises(InputError, match="differs from PyTorch by 12 in a logit, more than a hundredth"):
+        accept(found, "onnx-fp32")
 
 
 def test_the_network_alone_must_agree_with_the_whole(predictor):
@@ -285,6 +304,10 @@ def test_bf16_on_a_processor_without_it_says_so(runs, exported, monkeypatch, tmp
     monkeypatch.setattr(running, "has_bf16", lambda: False)
     opened = open_exported(folder)
     assert opened.name == "openvino-bf16-as-fp32"
+    # What the folder holds is what may be asked for, whatever it runs as.
+    Predictor.load(folder, backend="openvino", precision="bf16")
+    with pytest.raises(InputError, match="holds openvino-bf16, not openvino-int8; leave the backend out"):
+        Predictor.load(folder, backend="openvino", precision="int8")
     assert Predictor([opened, opened]).notes == ("This processor has no bf16, so the network runs in fp32.",)
 
 

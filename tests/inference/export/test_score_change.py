@@ -52,6 +52,19 @@ def test_a_loss_beyond_the_limit_is_refused_and_a_gain_is_not(toys, tmp_path):
     assert measure(predictor(toys, 4), predictor(toys, 16), data, LIMITS["int8"]).mean_change > 0
 
 
+def test_labels_that_change_are_counted_and_limited(toys, tmp_path):
+    data = ScoreData(write_cases(tmp_path), "folder/here", "test")
+
+    def labelled(value):
+        return Predictor(toys.Toy(toys.info(labels=("a", "b"), size=SIZE), label=value))
+
+    assert measure(labelled(1.0), labelled(-1.0), data).labels_changed == 2
+    assert measure(labelled(1.0), labelled(2.0), data, 0.0).labels_changed == 0
+    assert measure(predictor(toys, 4), predictor(toys, 4), data).labels_changed is None
+    with pytest.raises(InputError, match="gives 2 of 2 cases another label, more than 5%"):
+        measure(labelled(1.0), labelled(-1.0), data, 1.0)
+
+
 def test_cases_without_masks_and_models_without_classes_are_refused(toys, tmp_path):
     cases = write_cases(tmp_path)
     one = predictor(toys, 16)

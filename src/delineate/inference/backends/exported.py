@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from delineate.inference.backends.base import Backend
 from delineate.inference.export.record import ExportInfo, read_record
 from delineate.inference.export.running import Run, has_bf16, network_alone, whole_graph
 from delineate.models.checkpoint import ModelInfo
@@ -48,7 +47,7 @@ class ExportedBackend:
         return Prediction(mask=logits.get("mask_logits"), label=logits.get("label_logits"))
 
 
-def open_exported(folder: str | Path, *, threads: int | None = None) -> Backend:
+def open_exported(folder: str | Path, *, threads: int | None = None) -> ExportedBackend:
     """Open an exported folder as a backend. Nothing in it is unpickled or run as code.
 
     Args:

@@ -35,6 +35,8 @@ from delineate.models.checkpoint import INFO, ModelInfo, load_model
 
 Progress = Callable[[str], None]
 """Called with what is being done, a few words each time."""
+CALIBRATED = 300
+"""Most pictures that int8 is calibrated with, spread over those given: more cost hours and change nothing."""
 CHECKED = 8
 """Number of given pictures that the comparison with PyTorch uses besides the built-in ones."""
 _PACKAGES = ("delineate", "torch", "onnx", "onnxscript", "onnxruntime", "openvino", "nncf")
@@ -84,7 +86,8 @@ def export_model(
         run: folder of a finished run.
         to: "onnx", "openvino", "torchscript" or "torch-export".
         precision: "fp32", "bf16" (openvino) or "int8" (openvino and onnx).
-        calibration: pictures that int8 is calibrated with; the first of them also serve the check.
+        calibration: pictures that int8 is calibrated with, at most `CALIBRATED` of them and none of `data`;
+            the first of them also serve the check.
         data: cases with masks on which the change of the Dice score is measured.
         max_loss: how much of the mean Dice on `data` the file may lose; `score_change.LIMITS` by default.
         out: folder to write; `export_folder` by default.
@@ -112,7 +115,7 @@ def export_model(
         raise InputError(f"{folder} is not an exported folder, so it is not replaced; choose another --out.")
     model, info = load_model(run)
     predictor = Predictor(model, info, device="cpu")
-    given = [predictor.open(picture).pixels for picture in calibration]
+    given = [predictor.open(picture).pixels for picture in _unmeasured(calibration, data)]
     with _whole_folder(folder) as temporary:
         say("exporting the network")
         made = _write(predictor, to, precision, temporary, given, say)
@@ -156,6 +159,20 @@ def _check_combination(to: str, precision: str, calibration: Sequence[Path | Cas
         raise InputError(f"{precision} is not available for {to}; choose {' or '.join(able)}.")
     if precision == "int8" and not calibration:
         raise InputError("int8 needs pictures to calibrate with; give a folder of training images.")
+
+
+def _unmeasured(calibration: Sequence[Path | Case], data: ScoreData | None) -> list[Path | Case]:
+    """Leave out the pictures that the score is measured on, which would flatter it; thin out the rest."""
+    measured = {case.image.resolve() for case in data.cases} if data is not None else set()
+    files = [(picture.image if isinstance(picture, Case) else picture) for picture in calibration]
+    left = [
+        picture for picture, file in zip(calibration, files, strict=True) if file.resolve() not in measured
+    ]
+    if calibration and not left:
+        raise InputError(
+            "All pictures to calibrate with are also those that the score is measured on; give others."
+        )
+    return [left[i] for i in np.unique(np.linspace(0, len(left) - 1, CALIBRATED).astype(int))] if left else []
 
 
 def _check_loss(max_loss: float | None, data: ScoreData | None) -> None:

@@ -13,6 +13,9 @@ from delineate.inference.predictor import Predictor
 TOLERANCE = 1e-3
 """Largest difference of a probability, fp32; rounding gives about 1e-6, a grey level of a resized picture
 up to about 1e-4."""
+LOGITS_TOLERANCE = 1e-2
+"""Largest difference of a logit, fp32, as a share of the largest logit (at least of 1). Where the network is
+sure of every pixel, probabilities agree whatever the graph computes; logits do not."""
 SHARE = 1e-3
 """Largest share of mask pixels of another class, fp32: pixels whose probability lies at the threshold."""
 
@@ -66,21 +69,24 @@ def compare(
         The differences.
     """
     cases: list[tuple[int, int, int]] = []
-    largest = {"probability": 0.0, "label_probability": 0.0, "mask_logits": 0.0}
+    largest = dict.fromkeys(("probability", "label_probability", "mask_logits", "label_logits"), 0.0)
+    scales = {"mask_logits": 1.0, "label_logits": 1.0}
     pixels = differ = 0
     for batch in batches:
         cases.append((batch.shape[0], batch.shape[1], batch.shape[2]))
         found = run(batch)
         logits = predictor.forward(list(batch))
-        if logits.mask is not None:
-            _widen(largest, "mask_logits", found["mask_logits"], logits.mask.numpy())
-        for i, expected in enumerate(predictor.predict(list(batch))):
-            if expected.mask is not None and expected.probability is not None:
-                _widen(largest, "probability", found["probability"][i], expected.probability)
-                pixels += expected.mask.size
-                differ += int((found["mask"][i] != expected.mask).sum())
-            if expected.label is not None:
-                labels = np.array([*expected.label.values()])
+        for name, expected in (("mask_logits", logits.mask), ("label_logits", logits.label)):
+            if expected is not None:
+                _widen(largest, name, found[name], expected.numpy())
+                scales[name] = max(scales[name], float(expected.abs().max()))
+        for i, one in enumerate(predictor.predict(list(batch))):
+            if one.mask is not None and one.probability is not None:
+                _widen(largest, "probability", found["probability"][i], one.probability)
+                pixels += one.mask.size
+                differ += int((found["mask"][i] != one.mask).sum())
+            if one.label is not None:
+                labels = np.array([*one.label.values()])
                 _widen(largest, "label_probability", found["label_probability"][i], labels)
     return Parity(
         pictures=pictures,
@@ -89,6 +95,9 @@ def compare(
         probability=largest["probability"],
         label_probability=largest["label_probability"] if predictor.info.labels else None,
         mask_logits=largest["mask_logits"],
+        label_logits=largest["label_logits"] if predictor.info.labels else None,
+        largest_mask_logit=scales["mask_logits"],
+        largest_label_logit=scales["label_logits"],
         pixels=pixels,
         pixels_that_differ=differ,
     )
@@ -108,15 +117,21 @@ def _widen(
 
 
 def accept(parity: Parity, name: str) -> None:
-    """Refuse an export that differs from PyTorch by more than the tolerance.
+    """Refuse an export that differs from PyTorch by more than the tolerance, or whose numbers are none.
 
     Args:
-        parity: the differences, with a tolerance.
+        parity: the differences; without a tolerance only what is not finite is refused.
         name: of the export, for the message.
 
     Raises:
-        InputError: a probability or too many mask pixels differ.
+        InputError: a probability, a logit or too many mask pixels differ.
     """
+    logits = (parity.mask_logits, parity.label_logits or 0.0)
+    if not np.isfinite([parity.probability, parity.label_probability or 0.0, *logits]).all():
+        raise InputError(
+            f"The {name} export gives numbers that are not finite; it was not written, choose another "
+            "precision or format."
+        )
     if parity.tolerance is None:
         return
     worst = max(parity.probability, parity.label_probability or 0.0)
@@ -125,6 +140,14 @@ def accept(parity: Parity, name: str) -> None:
             f"The {name} export differs from PyTorch by {worst:.2g} in probability, more than "
             f"{parity.tolerance:g}; it was not written."
         )
+    for difference, scale in zip(
+        logits, (parity.largest_mask_logit, parity.largest_label_logit), strict=True
+    ):
+        if difference > LOGITS_TOLERANCE * scale:
+            raise InputError(
+                f"The {name} export differs from PyTorch by {difference:.2g} in a logit, more than a "
+                f"hundredth of the largest; it was not written."
+            )
     if parity.pixels_that_differ > SHARE * parity.pixels:
         raise InputError(
             f"The {name} export gives {parity.pixels_that_differ} of {parity.pixels} mask pixels another "

@@ -35,6 +35,12 @@ class Parity(_Record):
     """Largest difference of a label probability; None without labels."""
     mask_logits: float
     """Largest difference of a mask logit at the network's size."""
+    label_logits: float | None = None
+    """Largest difference of a label logit; None without labels."""
+    largest_mask_logit: float = 1.0
+    """Largest absolute mask logit in PyTorch, at least 1: what the difference is compared with."""
+    largest_label_logit: float = 1.0
+    """The same of the labels."""
     pixels: int
     """Mask pixels compared."""
     pixels_that_differ: int
@@ -60,6 +66,8 @@ class ScoreChange(_Record):
     """Largest change of a single case, absolute."""
     changes: tuple[float, ...] = ()
     """Change of each case, in the order of their ids."""
+    labels_changed: int | None = None
+    """Cases that get another label; None without labels."""
 
 
 class Calibration(_Record):

@@ -12,6 +12,8 @@ from delineate.metrics import score_image
 
 LIMITS = {"fp32": 0.001, "bf16": 0.002, "int8": 0.005}
 """Precision -> what it may lose of the mean Dice unless the user says otherwise."""
+LABELS_CHANGED = 0.05
+"""Share of cases that may get another label: rounding turns those over whose labels are almost even."""
 
 
 class ScoreData(Protocol):
@@ -42,8 +44,8 @@ def measure(
         max_loss: how much of the mean Dice may be lost, from 0 to 1; None measures only.
 
     Raises:
-        InputError: the model gives no masks, a case has none, a file cannot be read, or the mean falls by
-            more than `max_loss`.
+        InputError: the model gives no masks, a case has none, a file cannot be read, or, where a
+            limit is given, the mean falls by more than it or more than `LABELS_CHANGED` get another label.
     """
     info = before.info
     if not info.classes:
@@ -55,6 +57,7 @@ def measure(
         if case.mask is None:
             raise InputError(f"Case {case.id!r} has no mask; the change of the Dice score needs one.")
     scores = []
+    other_labels = 0
     pairs = zip(before.predict(cases), after.predict(cases), strict=True)
     for case, (old, new) in zip(cases, pairs, strict=True):
         reference = read_case_mask(case)
@@ -72,6 +75,7 @@ def measure(
             )
             dice.append(row["dice"])
         scores.append((dice[0], dice[1]))
+        other_labels += old.chosen_label != new.chosen_label
     changes = tuple(round(after - before, 6) for before, after in scores)
     n = len(scores)
     dice_before, dice_after = sum(a for a, _ in scores) / n, sum(b for _, b in scores) / n
@@ -82,6 +86,11 @@ def measure(
             f"{max_loss:g}; calibrate with more training images, choose another precision, or allow it with "
             "--max-loss."
         )
+    if max_loss is not None and other_labels > LABELS_CHANGED * n:
+        raise InputError(
+            f"The {after.backend.name} export gives {other_labels} of {n} cases another label, more than "
+            f"{LABELS_CHANGED:.0%}; calibrate with more training images or choose another precision."
+        )
     return ScoreChange(
         dataset=data.dataset,
         split=data.split,
@@ -91,4 +100,5 @@ def measure(
         mean_change=dice_after - dice_before,
         largest_change=max(map(abs, changes)),
         changes=changes,
+        labels_changed=other_labels if info.labels else None,
     )
