@@ -53,8 +53,8 @@ class Task(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if not self.classes:
-            raise ValueError("classes needs at least one name; a mask is what every model here finds")
+        if not self.classes and not self.labels:
+            raise ValueError("needs at least one of classes and labels")
         if len(self.labels) == 1:
             raise ValueError("labels needs at least two names, or {} for none")
         if len(set(self.classes)) < len(self.classes):

@@ -195,7 +195,7 @@ def test_levels_count_by_their_share_of_the_score():
         torch.tensor([[[[1.0, 0.0], [0.0, 0.0]]]]), (4, 4), mode="bilinear"
     )
     expected = image[0, 0] + coarse[0, 0]
-    for method in ("clnet", "gradcam"):
+    for method in METHODS:
         found = activation_map(TwoLevels(), image, index=1, method=method)
         np.testing.assert_allclose(found, expected / expected.max(), atol=1e-6)
 

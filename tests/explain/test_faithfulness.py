@@ -82,6 +82,24 @@ def test_a_flat_map_is_no_better_than_chance():
     assert abs(flat.gain) < 0.3 * true.gain
 
 
+class Smooth(nn.Module):
+    """P(label) falls with the mean step between neighbours, so strewn pixels cost more than blocks do."""
+
+    def forward(self, image):
+        steps = image[:, 0].diff(dim=1).abs().mean((1, 2)) + image[:, 0].diff(dim=2).abs().mean((1, 2))
+        return Prediction(label=(2 - 20 * steps)[:, None])
+
+
+def test_an_empty_map_hides_blocks_as_random_orders_do():
+    image = image_of(np.repeat([[0.1] * 32 + [0.9] * 32], 64, 0))
+    found = one(
+        Smooth(), image, np.zeros((64, 64), np.float32), index=1, fill="mean", random_orders=10, seed=1
+    )
+    assert 0.3 < found.random_deletion < 0.9
+    assert found.deletion == pytest.approx(found.random_deletion, abs=0.02)
+    assert found.insertion == pytest.approx(found.random_insertion, abs=0.02)
+
+
 def test_the_same_seed_gives_the_same_numbers():
     model, image, truth = spot()
     assert one(model, image, truth, seed=3) == one(model, image, truth, seed=3)

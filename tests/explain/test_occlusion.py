@@ -8,6 +8,7 @@ from torch import nn
 from delineate.checks import InputError
 from delineate.explain.explanation import EXPLANATIONS, explanation_map, lesion_region
 from delineate.explain.occlusion import occlusion_map
+from delineate.explain.targets import region_at
 from delineate.models.prediction import Prediction
 
 
@@ -112,6 +113,20 @@ def test_one_call_for_all():
         explanation_map(Looks(), picture(), method="gradcan")
 
 
+def test_regions_at_another_size():
+    small = np.zeros((400, 300), np.bool_)
+    small[123, 45] = True
+    shrunk = region_at(small, (32, 32))
+    assert shrunk.sum() == 1
+    assert shrunk[123 * 32 // 400, 45 * 32 // 300]
+    disc = np.hypot(*(np.indices((90, 60)) - 29.5)) < 20
+    assert (
+        abs(float(region_at(disc, (32, 32)).float().mean()) - disc.mean()) < 0.01
+    )  # neither grows nor falls
+    np.testing.assert_array_equal(region_at(np.eye(4) > 0, (8, 8)), np.kron(np.eye(4), np.ones((2, 2))) > 0)
+    assert region_at(np.zeros((4, 4), np.bool_), (2, 3)).all()
+
+
 def test_regions_of_a_mask():
     mask = np.zeros((6, 8), np.uint8)
     mask[0, 0] = 1
@@ -121,8 +136,11 @@ def test_regions_of_a_mask():
     assert lesion_region(mask, "largest").sum() == 12
     assert lesion_region(mask, "1,1").sum() == 2
     assert lesion_region(mask, "4,3").sum() == 3
-    for place in ("0,7", "9,9", "-1,-1", "middle", "1,2,3"):
-        with pytest.raises(InputError, match="must be 'largest' or ROW,COLUMN"):
+    for place in ("0,7", "9,9"):
+        with pytest.raises(InputError, match=f"pixel must be one of those found .* 6 x 8, got '{place}'"):
             lesion_region(mask, place)
-    with pytest.raises(InputError, match="The mask is empty"):
+    for place in ("-1,-1", "middle", "1,2,3"):
+        with pytest.raises(InputError, match=f"must be all, largest, or ROW,COLUMN .* got '{place}'"):
+            lesion_region(mask, place)
+    with pytest.raises(InputError, match="Nothing of what is to be explained was found"):
         lesion_region(np.zeros((4, 4), np.uint8), "largest")

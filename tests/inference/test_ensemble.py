@@ -174,7 +174,12 @@ def test_explain_asks_the_first_torch_member(members, toys):
     mixed = Predictor([toy, *members[:2]])
     assert mixed.backend is toy
     assert isinstance(mixed.torch, TorchBackend)
-    np.testing.assert_array_equal(mixed(image).explain(), Predictor(members[0])(image).explain())
+    alone = Predictor(members[0])
+    for index in (0, 1):
+        expected = alone.explain(image, index=index)
+        np.testing.assert_array_equal(mixed(image).explain(index=index), expected)
+    found = mixed.info.labels.index(mixed(image).chosen_label)  # by all members together
+    np.testing.assert_array_equal(mixed(image).explain(), alone.explain(image, index=found))
     with pytest.raises(InputError, match="but toy runs it; load the run itself"):
         Predictor(toy)(image).explain()
 

@@ -15,6 +15,7 @@ from delineate.data.case import Case, MaskEncoding
 from delineate.data.images import read_case_image
 from delineate.files import write_json
 from delineate.inference.predictor import Picture
+from delineate.layers.conv import resize_to
 from delineate.metrics import as_json, score_image, summarise
 from delineate.models.prediction import Prediction
 from delineate.recipe_io import dump_recipe, load_recipe
@@ -52,7 +53,7 @@ class Net(nn.Module):
     def forward(self, image):
         x = self.features(image).relu()
         return Prediction(
-            mask=None if self.mask is None else self.mask(x),
+            mask=None if self.mask is None else resize_to(self.mask(x), image.shape[2:]),
             label=None if self.label is None else self.label(x.mean((2, 3))),
         )
 

@@ -10,9 +10,10 @@
 
 X^k is channel k of the output of a layer of `model.activation_layers()`, y the score that is explained.
 CLNet pools the fused maps of every level before its classifier, so its X are the channels of all of them.
-Each level then gives a map; the maps are resized and added, each times its number of places. A weight behind
-a pooling over n places is its share of the score divided by n, so this makes levels comparable. For a single
-layer it changes nothing, as every map is scaled to a maximum of 1.
+Each level then gives a map; the maps are resized and added. A gradient behind a pooling over n places is the
+channel's share of the score divided by n, so levels are comparable when their weights are sums over places:
+those of Grad-CAM++ are, the means of CLNet and Grad-CAM are multiplied by n. For a single layer it changes
+nothing, as every map is scaled to a maximum of 1.
 
 CLNet applies the ReLU before the sum over channels, Grad-CAM after it; so in CLNet a channel that argues
 against the class cannot erase what others show. CLNet's text calls its map Grad-CAM++, but prints Eqs. (2)
@@ -90,7 +91,8 @@ def activation_map(
     resized = torch.zeros(size or (image.shape[2], image.shape[3]), device=image.device)
     for features, gradient in zip(levels, gradients, strict=True):
         raw = combine(features.detach()[0].float(), gradient[0].float())  # (h, w), >= 0
-        resized += _at_size(model, image, raw * raw.numel(), size)
+        places = 1 if method == "gradcam++" else raw.numel()  # makes sums of the weights that are means
+        resized += _at_size(model, image, raw * places, size)
     largest = resized.max()
     scaled = resized / largest if largest > 0 else torch.zeros_like(resized)
     return np.ascontiguousarray(scaled.clamp(0, 1).cpu().numpy(), dtype=np.float32)

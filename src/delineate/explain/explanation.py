@@ -79,30 +79,47 @@ def lesion_region(mask: NDArray[np.uint8], place: str) -> NDArray[np.bool_]:
 
     Args:
         mask: (H, W) class indices, 0 background.
-        place: "largest", or a pixel "ROW,COLUMN" inside the region, counted from 0.
+        place: "largest", or a pixel "ROW,COLUMN" inside the region, see `parse_place`.
 
     Returns:
         bool (H, W); regions of two classes that touch are two.
 
     Raises:
-        InputError: nothing is found in the mask, or `place` is no pixel of a region.
+        InputError: the mask is empty, or `place` is no pixel of a region.
     """
     from skimage.measure import label  # slow to import
 
+    pixel = parse_place(place)
     regions = label(mask, connectivity=2)  # equal values connect, 0 is left out
     if regions.max() == 0:
-        raise InputError("The mask is empty, so there is no region to explain; use the whole image.")
-    if place == "largest":
+        raise InputError(
+            "Nothing of what is to be explained was found, so there is no region of it; use the whole image."
+        )
+    if pixel is None:
         areas = np.bincount(regions.ravel())
         return cast(NDArray[np.bool_], regions == 1 + int(areas[1:].argmax()))
+    if pixel[0] >= mask.shape[0] or pixel[1] >= mask.shape[1] or regions[pixel] == 0:
+        raise InputError(
+            f"The region's pixel must be one of those found of what is explained, within {mask.shape[0]} x "
+            f"{mask.shape[1]}, got {place!r}; choose one inside the outline."
+        )
+    return cast(NDArray[np.bool_], regions == regions[pixel])
+
+
+def parse_place(place: str) -> tuple[int, int] | None:
+    """Read the name of a region: None for "largest", (row, column), counted from 0, for "ROW,COLUMN".
+
+    Raises:
+        InputError: it is neither.
+    """
+    if place == "largest":
+        return None
     try:
         row, column = (int(part) for part in place.split(","))
     except ValueError:
         row = column = -1
-    inside = 0 <= row < mask.shape[0] and 0 <= column < mask.shape[1]
-    if not inside or regions[row, column] == 0:
+    if row < 0 or column < 0:
         raise InputError(
-            f"The region must be 'largest' or ROW,COLUMN of a pixel that was found, within {mask.shape[0]} x "
-            f"{mask.shape[1]}, got {place!r}."
+            f"The region must be all, largest, or ROW,COLUMN of a pixel in it such as 120,64, got {place!r}."
         )
-    return cast(NDArray[np.bool_], regions == regions[row, column])
+    return row, column

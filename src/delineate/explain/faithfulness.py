@@ -6,6 +6,8 @@
 Each gives a curve of the score over the share of pixels, and its area: low is good for deletion, high for
 insertion. Areas say nothing alone, since a network may fall to pieces whatever is hidden. So they stand
 beside the areas of random orders of blocks of pixels on the same image, and the difference is the result.
+Pixels of equal value, such as the zeros of a map, are taken in a random order of such blocks too: strewn
+over the image they would be a texture of their own, and an empty map would differ from the random orders.
 
 Source:
     Petsiuk, Das and Saenko, RISE, BMVC 2018, arXiv:1806.07421, section 4.1: deletion with a constant colour,
@@ -83,7 +85,7 @@ def faithfulness(
         steps: number of equal shares of the pixels that are hidden or shown one after the other.
         random_orders: number of random orders to compare with. They hide blocks of an eighth of the shorter
             side, since single pixels spread over the image disturb a network more than any map does.
-        seed: of the random orders, and of the order among pixels of equal value.
+        seed: of the random orders, and of the order of blocks among pixels of equal value.
         batch_size: images in one forward pass.
 
     Raises:
@@ -146,9 +148,10 @@ def _curves(
 
 
 def _ranks(values: NDArray[np.float32], rng: np.random.Generator) -> Tensor:
-    """Share of pixels that are more important than each, (H, W) in [0, 1); equal values in random order."""
+    """Share of pixels more important than each, (H, W) in [0, 1); equal values block by block."""
     flat = values.ravel()
-    order = np.lexsort((rng.random(flat.size), -flat))
+    blocks = _random_blocks((values.shape[0], values.shape[1]), rng)
+    order = np.lexsort((blocks.ravel(), -flat))  # stable: row by row inside a block
     ranks = np.empty(flat.size)
     ranks[order] = np.arange(flat.size) / flat.size
     return torch.from_numpy(ranks.reshape(values.shape))

@@ -5,12 +5,17 @@
     mask     sum of the class's logits over the region   mean probability of the class over the region
 
 The region is fixed on the whole image, so that a perturbed image is asked about the same pixels.
+
+A run's threshold is not known here: what is found is the largest logit, as with a threshold of 0.5. Whoever
+knows the decision gives the index and the region, as `Predictor.explain` does.
 """
 
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from delineate.checks import InputError, choose
@@ -86,6 +91,27 @@ def fix_score(
             f"pixel set, got {region.dtype} {tuple(region.shape)} with {int(region.sum())}."
         )
     return Score(target, chosen, region.to(decoded.device))
+
+
+def region_at(region: NDArray[np.bool_], size: tuple[int, int]) -> Tensor:
+    """Bring the pixels of a decided mask to the network's size, for `fix_score`.
+
+    Args:
+        region: (H, W), at the size of the mask.
+        size: height and width of the result.
+
+    Returns:
+        bool, what is set at the centre of each pixel. A region so small that no centre meets it keeps the
+        pixels it touches; an empty one becomes the whole image, as in `fix_score`.
+    """
+    height, width = region.shape
+    rows = ((np.arange(size[0]) + 0.5) * height / size[0]).astype(np.int64)
+    columns = ((np.arange(size[1]) + 0.5) * width / size[1]).astype(np.int64)
+    found = region[np.ix_(rows, columns)]
+    if not found.any():
+        y, x = np.nonzero(region)
+        found[y * size[0] // height, x * size[1] // width] = True
+    return torch.from_numpy(found if found.any() else np.ones(size, np.bool_))
 
 
 def _label_logits(prediction: Prediction) -> Tensor:

@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from delineate.checks import InputError, choose
 from delineate.data.case import Case
 from delineate.data.images import read_case_image
-from delineate.explain.explanation import EXPLANATIONS, explanation_map, lesion_region
+from delineate.explain.explanation import EXPLANATIONS, explanation_map, lesion_region, parse_place
 from delineate.explain.faithfulness import Faithfulness, faithfulness
 from delineate.explain.overlay import map_method, overlay_map
-from delineate.explain.targets import Target, fix_score
+from delineate.explain.targets import Target, fix_score, region_at
 from delineate.files import atomic_path
 from delineate.inference.predictor import Predictor
+from delineate.inference.results import found_to_explain
 from delineate.inference.writers.pictures import draw_outline, write_png
 
 TABLE = "explanations.csv"
@@ -58,7 +59,8 @@ def explain_files(
 ) -> ExplainReport:
     """Draw the maps of images and write explanations.csv.
 
-    Writes `<id>.<method>.png` (the map over the image, with the outline of what was explained) and
+    Writes `<id>.<method>.png` (the map over the image, with the outline of what was explained: the class or
+    the one region; of a label, which speaks of the whole image, all that was found) and
     `<id>.<method>.map.png` (the map alone, grey, 255 = 1), both at the image's size.
 
     Args:
@@ -71,8 +73,10 @@ def explain_files(
         progress: called with (done, all).
 
     Raises:
-        InputError: no image, unknown method, label or class, or a model without what the question needs.
+        InputError: no image, unknown method, label or class, a region of a label or one that is named
+            wrongly, a model without what the question needs, or exported files run the network.
     """
+    _ = predictor.torch  # says so at once when there is none
     if not cases:
         raise InputError("There is no image to explain; name at least one file or folder.")
     chosen = tuple(dict.fromkeys(methods)) or (map_method(predictor.info.model),)
@@ -81,6 +85,13 @@ def explain_files(
     question = question or Question()
     target = question.target or ("label" if predictor.info.labels else "mask")
     index = _index(predictor, target, question.name)
+    if question.region != "all":
+        if target == "label":
+            raise InputError(
+                "A region belongs to a mask, while a label speaks of the whole image; use --target mask, or "
+                "leave --region out."
+            )
+        parse_place(question.region)
     report = ExplainReport(pd.DataFrame())
     rows: list[dict[str, object]] = []
     for done, (name, case) in enumerate(cases.items(), 1):
@@ -140,20 +151,19 @@ def _explain(
     batch = predictor.prepare(image)
     with torch.inference_mode():
         prediction = predictor.model(batch)
-    mask = predictor(image).mask
-    region = None
-    outlined = mask
-    if place != "all":
-        if target != "mask" or mask is None:
-            raise InputError("A region belongs to target mask; a label speaks of the whole image.")
-        outlined = lesion_region(mask, place).astype(np.uint8)
-        if index is None:  # a place also says which class it is
-            index = int(mask[outlined > 0][0])
-        region = torch.from_numpy(_at_network_size(outlined, (batch.shape[2], batch.shape[3])))
-    score = fix_score(prediction, target, index, region)
+    found = predictor(image, uncertainty=False)
+    chosen, inside = found_to_explain(found, predictor.info, target, index)
+    if place != "all" and found.mask is not None:
+        # A named class is searched alone; without a name, the place also says which class it is.
+        inside = lesion_region(found.mask if index is None else (found.mask == index).astype(np.uint8), place)
+        chosen = int(found.mask[inside][0])
+    region = None if inside is None else region_at(inside, (batch.shape[2], batch.shape[3]))
+    score = fix_score(prediction, target, chosen, region)
+    # Drawn in the colour of the class; background, which has none, in the first.
+    outlined = found.mask if inside is None else inside * np.uint8(max(score.index, 1))
     asked: dict[str, Any] = {"target": target, "index": score.index, "region": score.region}
     maps = {m: explanation_map(predictor.model, batch, method=m, **asked) for m in methods}
-    found = faithfulness(predictor.model, batch, maps, **asked) if measure else {}
+    measured = faithfulness(predictor.model, batch, maps, **asked) if measure else {}
     rows = []
     for method, small in maps.items():
         large = explanation_map_at(small, size)
@@ -167,7 +177,7 @@ def _explain(
             "explained": _named(predictor, target, score.index),
             "score": float(score.probability(prediction)[0]),
         }
-        rows.append(row | (_figures(found[method]) if measure else {}))
+        rows.append(row | (_figures(measured[method]) if measure else {}))
     return rows
 
 
@@ -188,22 +198,12 @@ def _figures(found: Faithfulness) -> dict[str, object]:
     }
 
 
-def _at_network_size(region: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.bool_]:
-    """Resize a region; shrunk, a pixel is in it if any of its pixels is, so that a small one stays."""
-    rows, columns = np.nonzero(region)
-    shrunk = np.zeros(size, np.bool_)
-    shrunk[rows * size[0] // region.shape[0], columns * size[1] // region.shape[1]] = True
-    if size[0] > region.shape[0] or size[1] > region.shape[1]:  # growing leaves gaps between such places
-        y = np.arange(size[0]) * region.shape[0] // size[0]
-        x = np.arange(size[1]) * region.shape[1] // size[1]
-        shrunk |= region[np.ix_(y, x)] > 0
-    return shrunk
-
-
 def _index(predictor: Predictor, target: Target, name: str | None) -> int | None:
     info = predictor.info
     if target == "label" and not info.labels:
         raise InputError("This model has no labels to explain; use --target mask.")
+    if target == "mask" and not info.classes:
+        raise InputError("This model only classifies, so it has no mask to explain; use --target label.")
     if name is None:
         return None
     names = info.labels if target == "label" else ("background", *info.classes)

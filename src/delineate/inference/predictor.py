@@ -22,6 +22,7 @@ from delineate.inference.results import (
     Uncertainty,
     choose_label,
     decide,
+    found_to_explain,
     native_probability,
 )
 from delineate.inference.tta import forward_view, views_for
@@ -229,14 +230,19 @@ class Predictor:
         method: str | None = None,
         target: "Target | None" = None,
         index: int | None = None,
+        prediction: ImagePrediction | None = None,
     ) -> NDArray[np.float32]:
         """Show which places of an image raise a score; of an ensemble, that of its first PyTorch member.
+
+        The label, the class and its region are those that the predictor finds, by its threshold and with all
+        its members.
 
         Args:
             image: uint8 RGB (H, W, 3).
             method: a name of `delineate.explain.explanation.EXPLANATIONS`; None takes what suits the model.
             target: "label" or "mask"; None takes the label when there is one.
             index: which label or class; None takes the one found.
+            prediction: what this predictor found in the image; None predicts it, where it is needed.
 
         Returns:
             (H, W) in [0, 1].
@@ -246,17 +252,24 @@ class Predictor:
         """
         from delineate.explain.explanation import explanation_map
         from delineate.explain.overlay import map_method
+        from delineate.explain.targets import region_at
 
         member = self.torch
-        size = (image.shape[0], image.shape[1])
+        target = target or ("label" if self.info.labels else "mask")
+        region = None
+        if target == "mask" or index is None:
+            found = self(image, uncertainty=False) if prediction is None else prediction
+            index, inside = found_to_explain(found, self.info, target, index)
+            region = None if inside is None else region_at(inside, member.info.size)
         with self._lock:
             return explanation_map(
                 member.model,
                 member.prepare(resize_image(image, member.info.size)[None]),
                 method=method or map_method(member.info.model),
-                target=target or ("label" if member.info.labels else "mask"),
+                target=target,
                 index=index,
-                size=size,
+                region=region,
+                size=(image.shape[0], image.shape[1]),
             )
 
     def prepare(self, image: NDArray[np.uint8]) -> Tensor:
@@ -291,20 +304,20 @@ class Predictor:
 
     def _predict_chunk(self, images: Sequence[Picture], uncertainty: bool) -> Iterator[ImagePrediction]:
         """Predict images together: each pass over all of them, so that a network runs on whole batches."""
-        running = [Running(self.info, len(self._passes), uncertainty) for _ in images]
+        running = {i: Running(self.info, len(self._passes), uncertainty) for i in range(len(images))}
         pixels = [image.pixels for image in images]
         for number, (member, view) in enumerate(self._passes, 1):
             with self._lock:
                 prediction = forward_view(member, view, pixels)
             labels = None if prediction.label is None else label_probability(prediction.label).numpy()
-            for i, (image, mean) in enumerate(zip(images, running, strict=True)):
+            for i, image in enumerate(images):
                 logits = None if prediction.mask is None else prediction.mask[i : i + 1]
-                mean.add(
+                running[i].add(
                     None if logits is None else native_probability(logits, image.size),
                     None if labels is None else labels[i].copy(),
                 )
                 if number == len(self._passes):
-                    yield self._result(image, mean, uncertainty)
+                    yield self._result(image, running.pop(i), uncertainty)  # no longer kept here
 
     def _result(self, image: Picture, mean: Running, uncertainty: bool) -> ImagePrediction:
         origin = None if image.source is None else Origin(image.source, self.info, self.identity, self)

@@ -118,7 +118,7 @@ class ImagePrediction:
     def explain(
         self, method: str | None = None, target: "Target | None" = None, index: int | None = None
     ) -> NDArray[np.float32]:
-        """Show which places of the image raise a score of the model; see `Predictor.explain`.
+        """Show which places of the image raise the score of what was found; see `Predictor.explain`.
 
         Returns:
             (H, W) in [0, 1].
@@ -132,7 +132,7 @@ class ImagePrediction:
                 "This prediction came from another process without its network; "
                 "load the run with Predictor.load and explain the image with it."
             )
-        return predictor.explain(self.image, method=method, target=target, index=index)
+        return predictor.explain(self.image, method=method, target=target, index=index, prediction=self)
 
     def plot(self, *, explain: bool | None = None) -> "Figure":
         """Draw image and outline, probability, activation map, uncertainty and label probabilities.
@@ -232,3 +232,29 @@ def choose_label(probability: dict[str, float], info: ModelInfo) -> str:
     if len(probability) == 2:
         return info.labels[int(probability[info.labels[1]] > info.threshold)]
     return max(probability, key=lambda name: probability[name])
+
+
+def found_to_explain(
+    found: ImagePrediction, info: ModelInfo, target: "Target", index: int | None = None
+) -> tuple[int | None, NDArray[np.bool_] | None]:
+    """Say what of a prediction a map explains: what the threshold, and all members together, decided.
+
+    Args:
+        found: what was predicted.
+        info: labels and threshold of the model.
+        target: "label" or "mask".
+        index: which label or class; None for the label found, or the class with the largest predicted region
+            (the first one when nothing is found).
+
+    Returns:
+        The index, None when the prediction lacks the target; and for a mask the pixels (H, W) of that class.
+    """
+    if target == "label":
+        if index is None and found.label is not None:
+            index = info.labels.index(choose_label(found.label, info))
+        return index, None
+    if found.mask is None:
+        return index, None
+    if index is None:
+        index = 1 + int(np.bincount(found.mask.ravel(), minlength=2)[1:].argmax())
+    return index, found.mask == index

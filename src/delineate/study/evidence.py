@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from delineate.data.case import Case
 from delineate.data.images import read_case_image, read_case_mask
 from delineate.explain.activation import Method, activation_map
-from delineate.explain.targets import Target
+from delineate.explain.targets import Target, region_at
 from delineate.study.pictures import LONGEST, activation_svg, fitted_size, outline, overlay_svg, thumbnail
 from delineate.study.sizes import size_classes
 
@@ -197,6 +197,7 @@ def _activation(row: pd.Series, case: Case, predictor: "Predictor", method: Meth
     outlines = {"reference": _reference(case, small)}
     labels = predictor.info.labels
     targets: dict[str, tuple[Target, int | None]] = {}
+    inside: NDArray[np.bool_] | None = None
     if labels:
         for kind, name in (("true", row.get("truth")), ("predicted", row.get("predicted"))):
             if isinstance(name, str) and not any(name == shown.split(": ")[-1] for shown in targets):
@@ -206,12 +207,16 @@ def _activation(row: pd.Series, case: Case, predictor: "Predictor", method: Meth
         areas = np.bincount(mask.ravel(), minlength=2)[1:] if mask is not None else np.zeros(1)
         largest = int(areas.argmax())  # the first class when nothing is found
         targets[f"mask: {predictor.info.classes[largest]}"] = ("mask", largest + 1)
+        inside = None if mask is None else mask == largest + 1  # by the threshold of the run
 
     panels = [Panel(overlay_svg(small, {}, f"{case.id}: image"), "image")]
+    batch = predictor.prepare(predictor.open(case).pixels)
+    region = None if inside is None else region_at(inside, (batch.shape[2], batch.shape[3]))
     for note, (target, index) in targets.items():
         values = activation_map(
             predictor.model,
-            predictor.prepare(predictor.open(case).pixels),
+            batch,
+            region=region,
             method=method,
             target=target,
             index=index,

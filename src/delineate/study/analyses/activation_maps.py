@@ -21,7 +21,7 @@ from PIL import Image
 
 from delineate.checks import InputError
 from delineate.data.images import read_case_image
-from delineate.explain.activation import Method, activation_map
+from delineate.explain.activation import Method
 from delineate.explain.overlay import overlay_map
 from delineate.files import atomic_path
 from delineate.inference.predict import find_images
@@ -89,7 +89,7 @@ def write_activation_maps(
         reference = read_reference(references.get(name), predictor.info.classes, image)
         prediction = predictor(image)
         label = None if prediction.label is None else predictor.choose_label(prediction.label)
-        maps = {method: _map(predictor, image, method, label) for method in METHODS}
+        maps = {method: predictor.explain(image, method=method, prediction=prediction) for method in METHODS}
         looked = {method: where_it_looks(m, prediction.mask, reference) for method, m in maps.items()}
         for method, found in looked.items():
             probability = None if prediction.label is None or label is None else prediction.label[label]
@@ -197,19 +197,6 @@ def draw_maps(
         ]
         if lines:
             figure.legend(handles=lines, loc="outside lower left", ncols=2, frameon=False)
-
-
-def _map(
-    predictor: Predictor, image: NDArray[np.uint8], method: Method, label: str | None
-) -> NDArray[np.float32]:
-    return activation_map(
-        predictor.model,
-        predictor.prepare(image),
-        method=method,
-        target="mask" if label is None else "label",
-        index=None if label is None else predictor.info.labels.index(label),
-        size=(image.shape[0], image.shape[1]),
-    )
 
 
 def _resized(values: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
