@@ -227,7 +227,7 @@ def test_a_writer_that_fails_costs_one_file_and_a_full_disk_the_job(
             Choosy.forgotten += 1
 
     full = False
-    monkeypatch.setitem(writers.WRITERS, "masks", writers.WriterSpec("", Choosy, ("masks",)))
+    monkeypatch.setitem(writers.WRITERS, "masks", writers.WriterSpec("", Choosy, {"masks": (".png",)}))
     report = predict_files(predictor, [pictures], tmp_path / "out", writers=["masks"], batch_size=2)
     assert list(report.failed.values()) == ["p02 has no frame of reference; take another."]
     assert report.images == 6

@@ -1,6 +1,7 @@
 """The same job on a local Ray cluster of two workers, one of which is killed."""
 
 import os
+import shutil
 import signal
 import threading
 import time
@@ -12,6 +13,7 @@ from job_run import contents, make_pictures, make_run
 
 from delineate.checks import InputError
 from delineate.inference.job import Loading, predict_files
+from delineate.inference.job.folder import JobFolder
 
 pytest.importorskip("ray.data", reason="ray is not installed; pip install 'delineate[ray]'")
 psutil = pytest.importorskip("psutil", reason="psutil finds the workers; pip install psutil")
@@ -67,6 +69,23 @@ def test_a_cluster_writes_the_same_bytes_also_when_a_worker_dies(run, tmp_path, 
     again = predict_files(loading, sources, tmp_path / "ray", engine="ray", workers=1, resume=True, **options)
     assert (again.skipped, again.images) == (here.files - 1, here.images)
     assert contents(tmp_path / "ray") == contents(tmp_path / "here")
+
+
+def test_what_a_worker_cannot_do_is_one_sentence(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    source, here_only = make_pictures(tmp_path / "in", 2), tmp_path / "run"
+    shutil.copytree(run, here_only)
+    begin = JobFolder.begin
+
+    def then_lose_the_run(self, **options):
+        begin(self, **options)
+        shutil.rmtree(here_only)
+
+    monkeypatch.setattr(JobFolder, "begin", then_lose_the_run)
+    loading = Loading.of([here_only], device="cpu")
+    with pytest.raises(InputError, match=f"^{here_only}.*[.]$") as caught:
+        predict_files(loading, [source], tmp_path / "out", engine="ray", workers=1)
+    assert "Traceback" not in str(caught.value)
 
 
 def test_what_a_cluster_cannot_do_is_said(run, tmp_path):

@@ -150,6 +150,15 @@ def test_a_zip_that_lies_is_found_out(tmp_path):
         (wrong,) = list_members(lying)
         with pytest.raises(InputError, match=f"lying{field}.zip/a.png is damaged .*{reason}"):
             Extractor().extract(wrong, tmp_path / "copy")
+    end = data.rindex(b"PK\5\6")
+    entry, tail = bytearray(data[place:end]), bytearray(data[end:])
+    entry[30:32], entry[42:46] = struct.pack("<H", 12), b"\xff" * 4  # where it begins says a zip64 field
+    entry[51:51] = struct.pack("<HHQ", 1, 8, 2**63)
+    tail[12:16] = struct.pack("<L", len(entry))
+    (tmp_path / "beyond.zip").write_bytes(data[:place] + entry + tail)
+    (wrong,) = list_members(tmp_path / "beyond.zip")
+    with pytest.raises(InputError, match=r"beyond.zip/a.png is damaged"):
+        Extractor().extract(wrong, tmp_path / "copy")
     (tmp_path / "half.zip").write_bytes(data[:-30])
     with pytest.raises(InputError, match="half.zip is damaged .it has no table of contents."):
         list(list_members(tmp_path / "half.zip"))
@@ -196,3 +205,10 @@ def test_a_plan_keeps_the_order_and_finds_clashes(tmp_path):
     with pytest.raises(InputError, match="scan_s001.png has a name like a slice of the volume 'scan'"):
         write_plan([scan, page], tmp_path / "plan", 3)
     assert write_plan([Unit("scan", "/in/scan.png"), page], tmp_path / "plan", 3).files == 2
+    tiff = Unit("scan", str(tmp_path / "scan.tif"))
+    one = Image.new("L", (4, 4))
+    one.save(tiff.file)
+    assert write_plan([page, tiff], tmp_path / "plan", 3).files == 2
+    one.save(tiff.file, save_all=True, append_images=[one])
+    with pytest.raises(InputError, match="scan_s001.png has a name like a slice of the volume 'scan'"):
+        write_plan([page, tiff], tmp_path / "plan", 3)

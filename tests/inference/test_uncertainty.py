@@ -1,11 +1,13 @@
 """Entropy, variance and the score to sort by, against numbers worked out by hand and other forms."""
 
 import warnings
+import weakref
 from itertools import combinations
 
 import numpy as np
 import pytest
 
+from delineate.inference import predictor as module
 from delineate.inference.predictor import Predictor
 from delineate.inference.uncertainty import Running, disagreement, entropy, mask_doubt
 
@@ -49,6 +51,20 @@ def test_memory_does_not_grow_with_the_number_of_passes(toys):
         running.add(RNG.random((64, 64), dtype=np.float32), None)
         sizes.append(sum(v.nbytes for v in vars(running).values() if isinstance(v, np.ndarray)))
     assert sizes[-1] == sizes[1]
+
+
+def test_what_was_added_up_for_an_image_is_let_go_with_its_prediction(toys, monkeypatch):
+    held = weakref.WeakSet()
+
+    class Watched(Running):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            held.add(self)
+
+    monkeypatch.setattr(module, "Running", Watched)
+    predictor = Predictor([toys.constant(0.3), toys.constant(0.6)], uncertainty=True)
+    images = [toys.picture(seed=seed) for seed in range(4)]
+    assert [len(held) for _ in predictor.predict(images, batch_size=4)] == [3, 2, 1, 0]
 
 
 def test_doubt_is_one_minus_the_dice_with_the_own_probability():

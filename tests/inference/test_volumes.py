@@ -29,6 +29,26 @@ def test_every_slice_is_predicted_and_a_broken_volume_reported(predictor, tmp_pa
     assert mask.shape == (48, 40)  # rows run from front to back, the second axis of the volume
 
 
+def test_every_page_of_a_tiff_is_predicted(predictor, tmp_path):
+    import nibabel
+
+    folder = tmp_path / "pages"
+    folder.mkdir()
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 30, 20, 3), dtype=np.uint8)
+    first, *others = (Image.fromarray(page) for page in pixels)
+    first.save(folder / "loop.tif", save_all=True, append_images=others)
+    first.save(folder / "one.TIFF", format="TIFF")
+    assert list(find_images([folder])) == ["loop_s000", "loop_s001", "loop_s002", "one"]
+    report = predict_files(predictor, [folder], tmp_path / "out", writers=["masks", "nifti"])
+    assert (report.written, report.failed) == (["loop_s000", "loop_s001", "loop_s002", "one"], {})
+    volume = np.asarray(nibabel.load(tmp_path / "out" / "nifti" / "loop.nii.gz").dataobj)
+    assert volume.shape == (20, 30, 3)
+    for position, page in enumerate(pixels):
+        mask = np.asarray(Image.open(tmp_path / "out" / "masks" / f"loop_s00{position}.png")) > 0
+        np.testing.assert_array_equal(mask, volume[..., position].T > 0)
+        assert (mask != (predictor(page).mask > 0)).mean() < 0.01  # it passed the network in another batch
+
+
 @pytest.mark.parametrize(("window", "given"), [((-1250.0, 250.0), False), ((10.0, 200.0), True)])
 def test_the_window_of_training_reaches_deep_files_and_fitting_8_bit_ones(predictor, tmp_path, window, given):
     from delineate.data.case import Case

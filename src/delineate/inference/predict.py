@@ -6,10 +6,10 @@ from pathlib import Path
 from delineate.checks import InputError
 from delineate.data.case import Case
 from delineate.data.images import ENDINGS
-from delineate.data.volumes import is_volume, slice_ids, volume_slices
+from delineate.data.volumes import slice_ids
 from delineate.inference.job import Loading, PredictReport, predict_files
 from delineate.inference.job.rows import TABLE
-from delineate.inference.job.sources import id_of
+from delineate.inference.job.sources import count_images, id_of
 from delineate.inference.writers.pictures import COLOURS, draw_outline, write_png
 
 __all__ = [
@@ -29,7 +29,7 @@ def find_images(sources: Sequence[Path]) -> dict[str, Case]:
 
     Returns:
         Id -> case, in the order given, folders sorted. The id is the file name without its ending; each slice
-        of a volume is a case of its own, `<id>_s000` and so on.
+        of a volume, frame of a DICOM file and page of a TIFF is a case of its own, `<id>_s000` and so on.
 
     Raises:
         InputError: a path does not exist, a folder holds no image, or two files would get one id.
@@ -59,7 +59,7 @@ def find_images(sources: Sequence[Path]) -> dict[str, Case]:
 def _cases_of(file: Path) -> list[Case]:
     """The pictures in a file; of one whose header is damaged a single one, to be reported when it is read."""
     try:
-        slices = volume_slices(file) if is_volume(file) else 1
+        slices = count_images(file)
     except InputError:
         slices = 1
     return [

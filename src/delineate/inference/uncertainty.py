@@ -8,8 +8,9 @@ the mean over the K passes, m the decided mask, C the number of classes with the
     doubt          sum_x expected wrong pixels / (sum_x p + sum_x m + s), pooled over the foreground classes;
                    without s it is 1 - 2 sum p m / (sum p + sum m), one minus the Dice that the mask has with
                    its own probabilities
-    disagreement   1 - 2 sum_{j<k} |m_j and m_k| / sum_{j<k} (|m_j| + |m_k| + s): one minus the Dice between
-                   the masks of the passes, pooled over all pairs and the foreground classes
+    disagreement   sum_{j<k} (|m_j| + |m_k| - 2 |m_j and m_k|) / sum_{j<k} (|m_j| + |m_k| + s), pooled over
+                   the foreground classes; without s it is one minus the Dice between the masks of the passes,
+                   1 - 2 sum |m_j and m_k| / sum (|m_j| + |m_k|), pooled over all pairs
     label doubt    the larger of 1 - p(label) and 1 - share of passes that choose the label
     mask doubt     doubt of a single pass; the mean of doubt and disagreement of several
     look           1 - (1 - mask doubt) (1 - label doubt); what a model does not have counts 0

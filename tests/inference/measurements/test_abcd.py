@@ -102,6 +102,17 @@ def test_fractal_dimension_of_smooth_and_of_ragged_outlines():
     assert fractal_dimension(np.ones((15, 15), bool)) is None
 
 
+def test_fractal_dimension_counts_boxes_that_are_square_in_space():
+    mask = disc(40, 101) | disc(25, 101, (75, 70))
+    expected = fractal_dimension(mask)
+    for axis, steps in ((0, (1 / 3, 1.0)), (1, (1.0, 1 / 3))):
+        assert fractal_dimension(np.repeat(mask, 3, axis), steps) == pytest.approx(expected, abs=1e-12)
+    found = values(np.repeat(mask, 3, axis=1), spacing=(0.3, 0.1))
+    assert found["border_fractal_dimension"] == pytest.approx(
+        values(mask)["border_fractal_dimension"], abs=1e-12
+    )
+
+
 def test_sharp_and_gradual_borders():
     mask = disc(50, 181)
     sharp = values(mask, painted(mask, (90, 60, 40)))
@@ -131,6 +142,15 @@ def test_no_edge_no_cutoff_and_a_cut_lesion_is_not_measured():
         None,
     )
     assert found["colours"] == 1
+
+
+def test_beyond_the_frame_there_is_no_black():
+    """A lesion so large that its view is reduced, cut by the frame in the middle of a block."""
+    mask = np.zeros((1000, 1200), bool)
+    mask[:702, 200:902] = True
+    found = values(mask, np.full((*mask.shape, 3), (90, 60, 40), np.uint8))
+    assert found["touches_frame"] == 1
+    assert found["colour_variegation"] == pytest.approx(0, abs=1e-9)
 
 
 def test_a_neighbouring_lesion_is_not_skin():

@@ -216,6 +216,10 @@ def test_what_is_no_source_is_refused_in_one_sentence(sources, info, output, tmp
     path = sources.ct()
     with pytest.raises(InputError, match=r"does not fit 1 frames of 11 x 13 pixels"):
         segmentation_of(path, np.zeros((2, 2), np.uint8), info(), "m")
+    nowhere = pydicom.dcmread(path)
+    nowhere.ImagePositionPatient = 5
+    with pytest.raises(InputError, match=r"No DICOM segmentation of \S+ can be made"):
+        segmentation_of(nowhere, np.zeros((11, 13), np.uint8), info(), "m")
     header = pydicom.dcmread(path)
     del header.SeriesInstanceUID
     with pytest.raises(InputError, match="lacks SeriesInstanceUID, without which nothing can refer to it"):

@@ -82,6 +82,8 @@ def test_a_writer_keeps_to_its_places(name, output, tmp_path):
     write(name, tmp_path, output(MASK % 2, uncertainty=unsure))
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(WRITERS[name].places)
     assert not [path for path in tmp_path.rglob(".*")], "no temporary file stays"
+    for path in tmp_path.glob("*/*"):
+        assert path.name.removeprefix("x") in WRITERS[name].places[path.parent.name]
 
 
 def test_no_two_formats_share_a_place():

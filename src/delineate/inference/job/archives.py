@@ -28,7 +28,7 @@ ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz")
 _LIMITS = Limits()
 _LARGEST_MEMBER = 2**33
 _CHUNK = 2**18
-_DAMAGE = (tarfile.TarError, zlib.error, EOFError, struct.error, OSError)
+_DAMAGE = (tarfile.TarError, zlib.error, EOFError, struct.error, OSError, ValueError, OverflowError)
 
 _END, _END_MARK = struct.Struct("<4s4H2LH"), b"PK\5\6"
 _END64, _END64_MARK = struct.Struct("<4sQ2H2L4Q"), b"PK\6\6"
@@ -140,6 +140,8 @@ class Extractor:
 def _naming_damage(archive: Path, member: str = "") -> Iterator[None]:
     try:
         yield
+    except InputError:  # a ValueError too, but it says already what is wrong
+        raise
     except FileNotFoundError as error:
         raise InputError(f"{archive} does not exist.") from error
     except _DAMAGE as error:

@@ -6,6 +6,7 @@ the job goes on, so that no row stands twice or in half.
 """
 
 import json
+import os
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -47,12 +48,6 @@ class Done:
             )
         return True
 
-    def has_id(self, name: str) -> bool:
-        """Whether a file of this id is finished."""
-        wanted = np.uint64(digest(name))
-        place = int(np.searchsorted(self.ids, wanted))
-        return place < len(self.ids) and bool(self.ids[place] == wanted)
-
 
 class Journal:
     """The tables of a job and the list of what is done.
@@ -71,13 +66,11 @@ class Journal:
         lengths, self.done, kept = _read(path, {name: _length(out / name) for name in heads})
         try:
             for name, head in heads.items():
-                self._files[name] = (out / name).open("ab")
-                self._files[name].truncate(lengths.get(name, 0))
+                self._files[name] = _cut(out / name, lengths.get(name, 0))
                 if head and lengths.get(name, 0) == 0:
                     self._files[name].write(head.encode())
                     self._files[name].flush()
-            self._journal = path.open("ab")
-            self._journal.truncate(kept)
+            self._journal = _cut(path, kept)
         except OSError as error:
             self.close()
             raise InputError(
@@ -117,6 +110,13 @@ class Journal:
 def read_done(path: Path) -> Done:
     """Read which files a journal calls done, whatever became of the tables."""
     return _read(path, None)[1]
+
+
+def _cut(path: Path, length: int) -> IO[bytes]:
+    file = path.open("ab")
+    file.truncate(length)
+    file.seek(0, os.SEEK_END)  # truncating leaves the place, which `commit` notes, beyond the end
+    return file
 
 
 def _length(path: Path) -> int:

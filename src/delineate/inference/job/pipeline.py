@@ -113,8 +113,8 @@ class _Lane(ABC):
         if self._fault is None:  # the rest of a file that cannot be written is passed over
             try:
                 self.write(output, source)
-            except InputError as error:
-                self._fault = error
+            except (ValueError, TypeError) as error:
+                self._fault = _as_fault(error, source)
 
     def _end(self, source: Source) -> InputError | None:
         fault, self._fault = self._fault, None
@@ -142,8 +142,8 @@ class _WriterLane(_Lane):
         if fault is None and source.fault is None:
             try:
                 self._writer.end_of_file()
-            except InputError as error:
-                fault = error
+            except (ValueError, TypeError) as error:
+                fault = _as_fault(error, source)
         if fault is not None or source.fault is not None:
             self._writer.forget()
         self.ended[id(source)] = self._writer.made.copy()
@@ -190,7 +190,10 @@ class MapWriter(PictureWriter):
         from delineate.explain.overlay import overlay_map
 
         activation = self._predictor.explain(
-            output.image, method=self._method, target="mask" if output.prediction.label is None else "label"
+            output.image,
+            method=self._method,
+            target="mask" if output.prediction.label is None else "label",
+            prediction=output.prediction,
         )
         write_png(self.place(MAPS, f"{output.id}.png"), overlay_map(output.image, activation))
 
@@ -258,7 +261,9 @@ class _Pipeline:
         output = Output(
             image.case.id, image.case, image.pixels, prediction, self._predictor.info, self._identity
         )
-        arrays = (image.pixels, prediction.mask, prediction.probability)
+        arrays = [image.pixels, prediction.mask, prediction.probability]
+        if prediction.uncertainty is not None:
+            arrays += [prediction.uncertainty.entropy, prediction.uncertainty.variance]
         needed = sum(a.nbytes for a in arrays if a is not None)
         self._waiting.append((needed, [lane.add(output, source) for lane in self._lanes]))
         self._waiting_bytes += needed
@@ -290,6 +295,13 @@ class _Pipeline:
                 path.unlink(missing_ok=True)
             return Finished(source.unit, 0, {}, source.fault)
         return Finished(source.unit, rows.images, rows.text, None)
+
+
+def _as_fault(error: ValueError | TypeError, source: Source) -> InputError:
+    """What a writer or a table cannot hold, such as a probability that is no number, costs one file only."""
+    if isinstance(error, InputError):
+        return error
+    return InputError(f"{source.path} cannot be written as asked ({error}); leave it out or change --format.")
 
 
 def _is_ours(fault: InputError) -> bool:

@@ -10,6 +10,7 @@ import os
 import re
 from array import array
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -20,10 +21,11 @@ from numpy.typing import NDArray
 from delineate.checks import InputError
 from delineate.data.volumes import ENDINGS as VOLUMES
 from delineate.inference.job.archives import Member
-from delineate.inference.job.sources import Unit
+from delineate.inference.job.sources import STACKS, Unit, count_images
 
 Digests = NDArray[np.uint64]
-_SLICE = re.compile(r"(.+)_s\d{3,}")
+SLICE = re.compile(r"(.+)_s\d{3,}")
+"""The id of a slice, frame or page; its group is the id of the file."""
 
 
 def digest(text: str) -> int:
@@ -34,6 +36,13 @@ def digest(text: str) -> int:
 def file_digest(unit: Unit) -> int:
     """As `digest`, for where a file lies, however its path was written."""
     return digest(os.path.abspath(unit.file))
+
+
+def holds_id(ids: Digests, name: str) -> bool:
+    """Whether sorted digests hold that of an id."""
+    wanted = np.uint64(digest(name))
+    place = int(np.searchsorted(ids, wanted))
+    return place < len(ids) and bool(ids[place] == wanted)
 
 
 @dataclass(frozen=True)
@@ -71,16 +80,16 @@ def write_plan(units: Iterable[Unit], path: Path, size: int) -> Plan:
         size: files per group.
 
     Raises:
-        InputError: two files have one id, or a picture has the id of a volume's slice.
+        InputError: two files have one id, or a picture has the id of a slice or page of another file.
     """
     ids, volumes, slices = array("Q"), array("Q"), array("Q")
 
     def noted() -> Iterator[Unit]:
         for unit in units:
             ids.append(digest(unit.id))
-            if unit.file.lower().endswith(VOLUMES):
+            if unit.file.lower().endswith((*VOLUMES, *STACKS)):
                 volumes.append(ids[-1])
-            if (of_slice := _SLICE.fullmatch(unit.id)) is not None:
+            if (of_slice := SLICE.fullmatch(unit.id)) is not None:
                 slices.append(digest(of_slice[1]))
             yield unit
 
@@ -93,6 +102,15 @@ def write_plan(units: Iterable[Unit], path: Path, size: int) -> Plan:
         plan = _write(_once(Plan(whole, 0, plan.starts), twice), path, size)
         whole.unlink()
     return plan
+
+
+def planned_ids(path: Path) -> Digests:
+    """Sorted digests of the ids in a plan, whose last line may be half written."""
+    ids = array("Q")
+    with suppress(ValueError):
+        for group in Plan(path, 0, array("Q")).groups():
+            ids.extend(digest(unit.id) for unit in group)
+    return np.unique(_numbers(ids))
 
 
 def _write(units: Iterable[Unit], path: Path, size: int) -> Plan:
@@ -135,6 +153,7 @@ def _refuse_clashes(plan: Plan, twice: set[int], volumes: set[int]) -> None:
     if not twice and not volumes:
         return
     seen: dict[str, str] = {}
+    of_several = {unit.id for group in plan.groups() for unit in group if _is_stack(unit, volumes)}
     for unit in (unit for group in plan.groups() for unit in group):
         if digest(unit.id) in twice:
             other = seen.setdefault(unit.id, unit.file)
@@ -142,12 +161,24 @@ def _refuse_clashes(plan: Plan, twice: set[int], volumes: set[int]) -> None:
                 raise InputError(
                     f"{other} and {unit.file} would both be written as {unit.id!r}; rename one of them."
                 )
-        of_slice = _SLICE.fullmatch(unit.id)
-        if of_slice is not None and digest(of_slice[1]) in volumes:
+        of_slice = SLICE.fullmatch(unit.id)
+        if of_slice is not None and of_slice[1] in of_several:
             raise InputError(
                 f"{unit.file} has a name like a slice of the volume {of_slice[1]!r}, which is predicted too; "
                 "rename one of them."
             )
+
+
+def _is_stack(unit: Unit, volumes: set[int]) -> bool:
+    """Whether a file is one of some volumes, and no TIFF of one page; in an archive that is not looked up."""
+    if digest(unit.id) not in volumes or not unit.file.lower().endswith((*VOLUMES, *STACKS)):
+        return False
+    if unit.member is not None or not unit.file.lower().endswith(STACKS):
+        return True
+    try:
+        return count_images(Path(unit.file)) > 1
+    except InputError:
+        return False  # reading it says what is wrong
 
 
 def _once(plan: Plan, twice: set[int]) -> Iterator[Unit]:

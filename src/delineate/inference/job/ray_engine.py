@@ -12,7 +12,7 @@ import os
 import socket
 import tempfile
 from array import array
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ from delineate.inference.job.options import JobOptions, Loading
 from delineate.inference.job.pipeline import Finished, predict_groups
 from delineate.inference.job.plan import Plan
 from delineate.inference.job.sources import Unit
+from delineate.inference.predictor import Predictor
 
 if TYPE_CHECKING:
     from delineate.inference.job.folder import JobFolder
@@ -44,19 +45,32 @@ class Worker:
     """
 
     def __init__(self, loading: Loading, out: str, plan: str, options: JobOptions) -> None:
-        self._predictor = loading.load()
+        self._loading = loading
+        self._predictor: Predictor | None = None  # loaded once, where errors are told
         self._out, self._options = Path(out), options
         self._plan = Plan(Path(plan), 0, array("Q"))
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Predict some groups; returns a row per group."""
+        """Predict some groups; returns a row per group, or the sentence of an error that ends the job.
+
+        An exception would come out of Ray as a traceback in another exception.
+        """
+        rows: list[str] = []
+        try:
+            rows += map(_packed, self._predict(batch))
+        except InputError as error:
+            rows.append(json.dumps(str(error)))
+        return {"finished": np.array(rows, dtype=object)}
+
+    def _predict(self, batch: dict[str, Any]) -> Iterator[list[Finished]]:
+        if self._predictor is None:
+            self._predictor = self._loading.load()
         groups = (
             [self._plan.group_at(int(start))[i] for i in json.loads(str(positions))]
             for start, positions in zip(batch["start"], batch["positions"], strict=True)
         )
         state = Path(tempfile.mkdtemp(dir=_made(self._out / ".job" / "members")))
-        results = predict_groups(self._predictor, groups, self._out, self._options, scratch=state)
-        return {"finished": np.array([_packed(group) for group in results], dtype=object)}
+        yield from predict_groups(self._predictor, groups, self._out, self._options, scratch=state)
 
 
 def predict_on_ray(
@@ -65,8 +79,8 @@ def predict_on_ray(
     """Predict the unfinished groups of a job on a cluster and yield them in order.
 
     Raises:
-        InputError: Ray is not installed, there is no cluster at the address, or a source can only be read
-            from its beginning.
+        InputError: Ray is not installed, there is no cluster at the address, a source can only be read from
+            its beginning, or a worker cannot load the model or write.
     """
     ray: Any = require("ray", "ray")
     require("ray.data", "ray")
@@ -121,9 +135,12 @@ def _packed(group: Sequence[Finished]) -> str:
 
 
 def _unpacked(text: str) -> list[Finished]:
+    content = json.loads(text)
+    if isinstance(content, str):
+        raise InputError(content)
     return [
         Finished(Unit(name, file, member and Member(*member)), images, rows, fault)
-        for name, file, member, images, rows, fault in json.loads(text)
+        for name, file, member, images, rows, fault in content
     ]
 
 

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from delineate.checks import InputError
 from delineate.data.case import Case
 from delineate.data.images import case_image_size, read_case_image
-from delineate.data.volumes import is_volume, slice_ids, volume_slices, volume_spacing
+from delineate.data.volumes import is_volume, slice_ids, volume_spacing
 from delineate.inference.job.archives import Extractor
-from delineate.inference.job.sources import Unit
+from delineate.inference.job.sources import Unit, count_images
 from delineate.inference.predictor import Picture, Predictor
 
 READERS = 3
@@ -213,10 +213,7 @@ def _cases(unit: Unit, path: Path, spacing: tuple[float, float] | None) -> Itera
         InputError: its header is damaged.
     """
     case = Case(unit.id, path, spacing=spacing)
-    if not is_volume(path):
-        yield case
-        return
-    if spacing is None:
+    if spacing is None and is_volume(path):
         case = replace(case, spacing=volume_spacing(path))
-    for case_id, position in slice_ids(unit.id, volume_slices(path)):
+    for case_id, position in slice_ids(unit.id, count_images(path)):
         yield replace(case, id=case_id, slice=position)

@@ -66,7 +66,8 @@ def predict_files(
     Writes the files of the chosen writers, predictions.csv and predictions.jsonl (one row per image),
     measurements.csv (one row per lesion), failed.csv (file and reason, when there are any) and job.json. A
     volume or a stack is one file with many images; it is finished when all of them are. Memory does not grow
-    with the number of files, but for about 30 bytes each.
+    with the number of files, but for about 30 bytes each, and while the names of one folder are sorted about
+    100 bytes for each of them; the format "coco" does that for all pictures at the end.
 
     Args:
         predictor: a loaded model, or how to load it, which the engine "ray" needs.
@@ -116,6 +117,7 @@ def predict_files(
         if not ours:
             raise InputError(f"Another job is writing into {out}; wait for its end or choose another --out.")
         try:
+            folder.recover()
             plan = write_plan(list_units(sources, recursive=recursive), folder.plan_path, batch_size)
             folder.begin(overwrite=overwrite)
             if engine == "ray":

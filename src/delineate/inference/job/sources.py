@@ -13,7 +13,12 @@ from pathlib import Path
 from delineate.checks import InputError
 from delineate.data.fetch.unpack import safe_path
 from delineate.data.images import ENDINGS
+from delineate.data.pictures import count_pages
+from delineate.data.volumes import is_volume, volume_slices
 from delineate.inference.job.archives import Member, is_archive, list_members
+
+STACKS = (".tif", ".tiff")
+"""Endings of the pictures that may have several pages, in lower case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +38,22 @@ class Unit:
         return self.file.rpartition("/")[2] if self.member else os.path.basename(self.file)
 
 
+def count_images(path: Path) -> int:
+    """Number of images in a file: slices of a volume, frames of a DICOM file, pages of a TIFF, else 1.
+
+    Raises:
+        InputError: the header that says so is missing or damaged.
+    """
+    if is_volume(path):
+        return volume_slices(path)
+    return count_pages(path) if path.name.lower().endswith(STACKS) else 1
+
+
 def list_units(sources: Iterable[str | Path], *, recursive: bool = False) -> Iterator[Unit]:
     """List the files of some sources, lazily, in the order given; folders sorted by name.
+
+    The names of one folder, and those that a pattern matches, are in memory while they are sorted, about 100
+    bytes each.
 
     Args:
         sources: image files; folders; patterns such as "scans/*.dcm" or "scans/**/*.dcm"; "@names.txt", a

@@ -29,24 +29,31 @@ def compactness(filled: Mask, steps: Steps) -> float:
     return crofton_perimeter(filled, steps) ** 2 / (4 * math.pi * area)
 
 
-def fractal_dimension(filled: Mask) -> float | None:
+def fractal_dimension(filled: Mask, steps: Steps = (1.0, 1.0)) -> float | None:
     """Return the box-counting dimension of the outline of a region without holes.
 
     The slope of log(boxes that hold outline pixels) over log(1 / size of the box), for boxes of 1, 2, 4, ...
     pixels up to a quarter of the longer side of the region's box. Of four grids, one from each corner of
-    that box, the one with the fewest boxes counts, so that turning the picture changes nothing.
+    that box, the one with the fewest boxes counts, so that turning the picture changes nothing. Boxes are
+    square in space: of oblong pixels, a size counts the longer side.
+
+    Args:
+        filled: (h, w) the region's box.
+        steps: height and width of a pixel, the larger 1.
 
     Returns:
         About 1 for a smooth outline, at most 2; None for a region shorter than 16 pixels.
     """
-    if max(filled.shape) < SHORTEST:
+    height, width = filled.shape
+    longest = max(height * steps[0], width * steps[1])
+    if longest < SHORTEST:
         return None
-    count = int(math.log2(max(filled.shape) / 4)) + 1
+    count = int(math.log2(longest / 4)) + 1
     rows, columns = np.nonzero(_outline(filled))
     corners = [
-        (down, right)
-        for down in (rows, filled.shape[0] - 1 - rows)
-        for right in (columns, filled.shape[1] - 1 - columns)
+        (down * steps[0], right * steps[1])
+        for down in (rows, height - 1 - rows)
+        for right in (columns, width - 1 - columns)
     ]
     sizes = [2**k for k in range(count)]
     boxes = [min(_boxes(down, right, size) for down, right in corners) for size in sizes]
@@ -118,7 +125,8 @@ def _outline(filled: Mask) -> Mask:
     return outline
 
 
-def _boxes(rows: NDArray[np.intp], columns: NDArray[np.intp], size: int) -> int:
+def _boxes(down: NDArray[np.floating], right: NDArray[np.floating], size: int) -> int:
     """How many boxes of size x size hold one of the points."""
-    across = int(columns.max()) // size + 1
-    return len(np.unique(rows // size * across + columns // size))
+    exact = 1e-9  # a third of a pixel, three times, is one
+    rows, columns = (np.floor(places / size + exact).astype(np.int64) for places in (down, right))
+    return len(np.unique(rows * (columns.max() + 1) + columns))

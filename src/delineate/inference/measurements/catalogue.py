@@ -169,8 +169,8 @@ MEASUREMENTS: dict[str, Measurement] = {
         "",
         "B: fractal dimension of the outline",
         "Box counting on the outline, holes filled, with boxes of 1, 2, 4, ... pixels up to a quarter of the "
-        f"longer side: about 1 when smooth. None for a region shorter than {SHORTEST} pixels or of fewer "
-        f"than {SMALLEST_AREA}.",
+        "longer side: about 1 when smooth. Of oblong pixels the longer side counts. None for a region "
+        f"shorter than {SHORTEST} pixels or of fewer than {SMALLEST_AREA}.",
         "box counting; for skin lesions: Piantanelli et al., Med Biol Eng Comput 2005;43:436-442",
     ),
     "border_cutoff": Measurement(

@@ -126,7 +126,7 @@ def _values(
         filled = fill_holes(region)
         view = View.of(mask, region, corner, image, aspect)
         values["border_compactness"] = compactness(filled, aspect)
-        values["border_fractal_dimension"] = fractal_dimension(filled)
+        values["border_fractal_dimension"] = fractal_dimension(filled, aspect)
         values |= asymmetry(view) | cutoff(view) | colour(view)
     return values
 

@@ -26,7 +26,8 @@ class View:
     background: Mask
     """(h, w): pixels wholly within the image that belong to no class."""
     lab: FloatArray | None
-    """(h, w, 3) CIELAB, D65, of the image taken as sRGB; 0 outside the image; None without an image."""
+    """(h, w, 3) CIELAB, D65, of the image taken as sRGB; outside the image its nearest pixel's, so that a
+    block of a reduced view that lies across the frame has its inner part's colour; None without an image."""
     steps: Steps
     """Height and width of a pixel in units of the larger side of one of the mask's own pixels."""
     centre: FloatArray
@@ -73,7 +74,7 @@ class View:
         empty = np.pad(mask[inside] == 0, beyond)
         lab = None
         if image is not None:
-            lab = rgb2lab(_reduce(np.pad(image[inside], [*beyond, (0, 0)]), factor) / 255)
+            lab = rgb2lab(_reduce(np.pad(image[inside], [*beyond, (0, 0)], mode="edge"), factor) / 255)
         steps = (factor * aspect[0], factor * aspect[1])
         centre, axis = _principal_axis(cover, steps)
         return cls(cover, _reduce(empty, factor) == 1, lab, steps, centre, axis)

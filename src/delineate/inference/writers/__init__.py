@@ -15,28 +15,42 @@ from delineate.inference.writers.pictures import (
 __all__ = ["WRITERS", "Output", "Writer", "WriterSpec"]
 
 WRITERS: dict[str, WriterSpec] = {
-    "masks": WriterSpec("PNG: 0 and 255 for one class, the class index for several", MaskWriter, ("masks",)),
-    "overlays": WriterSpec("PNG: the outline of each class on the image", OverlayWriter, ("overlays",)),
+    "masks": WriterSpec(
+        "PNG: 0 and 255 for one class, the class index for several", MaskWriter, {"masks": (".png",)}
+    ),
+    "overlays": WriterSpec(
+        "PNG: the outline of each class on the image", OverlayWriter, {"overlays": (".png",)}
+    ),
     "probabilities": WriterSpec(
-        "16-bit PNG for one class (65535 means 1), .npz for several", ProbabilityWriter, ("probabilities",)
+        "16-bit PNG for one class (65535 means 1), .npz for several",
+        ProbabilityWriter,
+        {"probabilities": (".png", ".npz")},
     ),
     "uncertainty": WriterSpec(
         "16-bit PNG: entropy, and variance where several predictions were averaged",
         UncertaintyWriter,
-        ("uncertainty", "variance"),
+        {"uncertainty": (".png",), "variance": (".png",)},
         needs_uncertainty=True,
     ),
     "geojson": WriterSpec(
-        "contours as polygons with holes, one GeoJSON file per picture", GeoJsonWriter, ("contours",)
+        "contours as polygons with holes, one GeoJSON file per picture",
+        GeoJsonWriter,
+        {"contours": (".geojson",)},
     ),
-    "coco": WriterSpec("regions of all pictures in one COCO file", CocoWriter, ("coco", "coco.json")),
-    "nifti": WriterSpec("class indices in the grid of the source volume", NiftiWriter, ("nifti",)),
+    "coco": WriterSpec(
+        "regions of all pictures in one COCO file", CocoWriter, {"coco": (".json",), "coco.json": ()}
+    ),
+    "nifti": WriterSpec(
+        "class indices in the grid of the source volume", NiftiWriter, {"nifti": (".nii.gz",)}
+    ),
     "dicom-seg": WriterSpec(
         "DICOM segmentation that refers to its DICOM source, a segment for each class",
         DicomSegWriter,
-        ("dicom-seg",),
+        {"dicom-seg": (".dcm",)},
     ),
     "dicom-seg-fractional": WriterSpec(
-        "DICOM segmentation of probabilities", FractionalDicomSegWriter, ("dicom-seg-fractional",)
+        "DICOM segmentation of probabilities",
+        FractionalDicomSegWriter,
+        {"dicom-seg-fractional": (".dcm",)},
     ),
 }

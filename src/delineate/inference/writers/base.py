@@ -1,7 +1,7 @@
 """What a writer gets, and what it has to do."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -136,8 +136,9 @@ class WriterSpec:
     """One line for `--help` and the docs."""
     make: Callable[[Path, ModelInfo], Writer]
     """Make a writer into a folder, for a model."""
-    places: tuple[str, ...]
-    """Folders and files, relative to the job's folder, that this writer makes and nobody else."""
+    places: Mapping[str, tuple[str, ...]]
+    """Folders, relative to the job's folder, that this writer makes and nobody else -> what its files in it
+    have after the id; a single file -> ()."""
     needs_uncertainty: bool = False
     """Whether the predictions must hold their uncertainty."""
 

@@ -7,7 +7,6 @@ that a job may be resumed or run in several processes.
 import json
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,24 +24,40 @@ class CocoWriter(PictureWriter):
 
     def add(self, output: Output) -> None:
         """Write the part of one picture."""
-        text = json.dumps(picture(output), ensure_ascii=False, allow_nan=False)
-        write_text(self.place(FOLDER, f"{output.id}.json"), text + "\n")
+        write_text(self.place(FOLDER, f"{output.id}.json"), _text(picture(output)) + "\n")
 
     def finish(self) -> None:
         """Join the parts, sorted by id and read one after the other; pictures and regions count from 1."""
-        parts = sorted(entry.name for entry in os.scandir(self.out / FOLDER)) if self._began() else []
-        names = [self.out / FOLDER / name for name in parts if name.endswith(".json") and name[0] != "."]
+        names = self._parts()
         categories = [{"id": i, "name": name} for i, name in enumerate(self.info.classes, 1)]
         with atomic_path(self.out / JOINED) as temporary, temporary.open("w", encoding="utf-8") as file:
             info = {"description": f"Predictions of the model {self.info.recipe}"}
             file.write(f'{{"info": {_text(info)},\n"categories": {_text(categories)},\n"images": [')
-            _write_items(file, _images(names))
+            _write_items(file, self._images(names))
             file.write('],\n"annotations": [')
-            _write_items(file, _annotations(names))
+            _write_items(file, self._annotations(names))
             file.write("]}\n")
 
-    def _began(self) -> bool:
-        return (self.out / FOLDER).is_dir()
+    def _parts(self) -> list[str]:
+        """Names of the files to join, sorted: about 100 bytes each."""
+        if not (self.out / FOLDER).is_dir():
+            return []
+        with os.scandir(self.out / FOLDER) as entries:
+            return sorted(e.name for e in entries if e.name.endswith(".json") and e.name[0] != ".")
+
+    def _images(self, names: list[str]) -> Iterator[dict[str, Any]]:
+        for number, name in enumerate(names, 1):
+            yield {"id": number} | self._read(name)["image"]
+
+    def _annotations(self, names: list[str]) -> Iterator[dict[str, Any]]:
+        count = 0
+        for number, name in enumerate(names, 1):
+            for annotation in self._read(name)["annotations"]:
+                count += 1
+                yield {"id": count, "image_id": number} | annotation
+
+    def _read(self, name: str) -> Any:
+        return json.loads((self.out / FOLDER / name).read_text(encoding="utf-8"))
 
 
 def picture(output: Output) -> dict[str, Any]:
@@ -102,23 +117,10 @@ def run_lengths(mask: NDArray[np.bool_]) -> list[int]:
     return np.diff(np.concatenate([[0], changes, [mask.size]])).tolist()
 
 
-def _images(files: list[Path]) -> Iterator[dict[str, Any]]:
-    for number, file in enumerate(files, 1):
-        yield {"id": number} | json.loads(file.read_text(encoding="utf-8"))["image"]
-
-
-def _annotations(files: list[Path]) -> Iterator[dict[str, Any]]:
-    count = 0
-    for number, file in enumerate(files, 1):
-        for annotation in json.loads(file.read_text(encoding="utf-8"))["annotations"]:
-            count += 1
-            yield {"id": count, "image_id": number} | annotation
-
-
 def _write_items(file: Any, items: Iterator[dict[str, Any]]) -> None:
     for position, item in enumerate(items):
         file.write(("\n" if position == 0 else ",\n") + _text(item))
 
 
 def _text(content: Any) -> str:
-    return json.dumps(content, ensure_ascii=False, allow_nan=False)
+    return json.dumps(content, allow_nan=False)  # in ASCII: file names may be no valid text

@@ -83,7 +83,6 @@ def segmentation_of(
     header = read_header(source)
     fractional = mask.dtype.kind == "f"
     pixels = _pixels(header, mask, frames, len(info.classes) if fractional else None)
-    place = place_of(header)
     # All that the object says besides the source: another content must not have the same identifier.
     coded = [(name, code_of(name, codes)) for name in info.classes]
     said = (pixels.shape, pixels.dtype, coded, info.threshold, algorithm, author, created, __version__)
@@ -92,6 +91,7 @@ def segmentation_of(
     series = make_uid("series", header.SeriesInstanceUID, identity, fractional, created)
     kind = highdicom.seg.SegmentationTypeValues
     try:
+        place = place_of(header)
         made = highdicom.seg.Segmentation(
             source_images=[with_place(header, place or lend_place(header))],
             pixel_array=pixels,
@@ -112,7 +112,7 @@ def segmentation_of(
             series_description=f"Segmentation {info.recipe}"[:64],
             specific_character_set="ISO_IR 192",
         )
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
         raise InputError(
             f"No DICOM segmentation of {header.SOPInstanceUID} can be made ({error}); write png instead."
         ) from error

@@ -69,5 +69,5 @@ class GeoJsonWriter(PictureWriter):
 
     def add(self, output: Output) -> None:
         """Write the contours of one picture."""
-        text = json.dumps(geojson(output), ensure_ascii=False, allow_nan=False)
+        text = json.dumps(geojson(output), allow_nan=False)  # in ASCII: file names may be no valid text
         write_text(self.place("contours", f"{output.id}.geojson"), text + "\n")
