@@ -5,11 +5,13 @@ import gzip
 import io
 import json
 import re
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from starlette.testclient import TestClient
 from web_service import (
     HERE,
     Bright,
@@ -24,6 +26,7 @@ from web_service import (
 
 from delineate.inference.measurements import MEASUREMENTS
 from delineate.inference.predictor import Predictor
+from delineate.web.app import create_app
 from delineate.web.hosted import model_names
 
 
@@ -50,6 +53,7 @@ def test_models_say_what_they_are(tmp_path):
     assert (first["threshold"], first["size"], first["backend"]) == (0.5, [32, 32], "bright")
     assert first["identity"] == "test@111111111111 bright"
     assert first["explanations"] == []
+    assert first["corrections"] is False
     assert first["card"]["trained"] is None
     assert second["card"]["trained"] == {
         "dataset": "ph2", "cases": {"train": 3}, "epochs": 2, "finished": "2026-01-01"
@@ -241,6 +245,21 @@ def test_not_ready_before_the_first_pass(client):
     assert answer.headers["retry-after"] == "1"
 
 
+def test_a_failed_warm_up_is_told(caplog):
+    broken = Predictor(Bright(), uncertainty=True)
+    broken.predict = lambda *_, **__: 1 / 0
+    app = create_app([(broken, Path("runs/broken"))])
+    with TestClient(app, base_url=HERE) as client:
+        deadline = time.monotonic() + 10
+        while not app.state.service.warm_up_failed and time.monotonic() < deadline:
+            time.sleep(0.005)
+        answer = client.get("/ready")
+    assert answer.status_code == 503
+    assert answer.json()["error"] == "Not ready: the warm-up failed, and the log says why."
+    assert "the model broken failed on its first picture" in caplog.text
+    assert "ZeroDivisionError" in caplog.text
+
+
 def test_the_description_is_whole_and_needs_no_other_server(client):
     api = client.get("/openapi.json").json()
     assert set(api["paths"]) >= {
@@ -277,6 +296,7 @@ def test_further_endpoints_have_the_same_guard():
 
     router.add_event_handler("shutdown", lambda: closed.append(True))
     with serving(routers=[router], max_upload_bytes=1000) as client:
+        assert client.get("/api/v1/models").json()[0]["corrections"] is True
         assert client.post("/api/v1/corrections", json={"a": 1}).json() == {"keys": ["a"]}
         answer = client.post("/api/v1/corrections", json={"a": "x" * 80_000})
         assert (answer.status_code, answer.json()["code"]) == (413, "too_large")

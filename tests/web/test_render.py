@@ -65,6 +65,8 @@ def test_a_dicom_image_gets_a_segmentation(client, scale):
     np.testing.assert_array_equal(mask_in(made, MASK.shape), MASK)
     assert made.SegmentSequence[0].SegmentAlgorithmType == "SEMIAUTOMATIC"
     assert "Reader" in str(made.ContentCreatorName)
+    long = client.post(PATH + "?author=" + "A" * 100, **both(source, encoded(MASK)))
+    assert str(read(long.content).ContentCreatorName).startswith("A" * 60)
     plain = client.post(PATH + "?corrected=false", **both(source, encoded(MASK)))
     assert read(plain.content).SegmentSequence[0].SegmentAlgorithmType == "AUTOMATIC"
 

@@ -12,12 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from store_tools import correction, drawn, encoded, picture
 from web_service import serving
 
 from delineate.checks import InputError
 from delineate.web.store import CorrectionStore
-from delineate.web.store.database import database_url
+from delineate.web.store.database import StoreError, database_url
 from delineate.web.store.router import corrections_router
 
 
@@ -41,7 +42,7 @@ def address(request, tmp_path):
 
 
 def test_everything_comes_back(address):
-    given = correction(3, comment="größer als gezeichnet", label=None)
+    given = correction(3, comment="größer\nals gezeichnet", label=None, window=(-100.5, 400.0))
     with CorrectionStore(address) as store:
         key, moment = store.add(given)
         assert abs((datetime.now(UTC) - moment).total_seconds()) < 60
@@ -65,6 +66,47 @@ def test_the_same_correction_is_stored_once_and_an_image_too(address):
         assert [row["id"] for row in store.list(limit=1)] == [second]
         assert [row["id"] for row in store.list(before=second)] == [first]
         assert [row["id"] for row in store.list(author="A. Reader")] == [first]
+
+
+def test_going_back_to_an_earlier_correction_is_a_further_one(address):
+    a, b = correction(1), correction(1, mask=drawn(5))
+    with CorrectionStore(address) as store:
+        assert [store.add(one)[0] for one in (a, a, b, a, a)] == [1, 1, 2, 3, 3]
+        assert [one.correction.mask for one in store] == [a.mask, b.mask, a.mask]
+
+
+def test_a_save_is_stored_once_and_a_later_one_anew(address):
+    a, b = correction(1), correction(1, mask=drawn(5))
+    with CorrectionStore(address) as store:
+        sent = [(a, "first"), (b, "second"), (a, "first"), (a, "third"), (b, "second")]
+        assert [store.add(one, key=key)[0] for one, key in sent] == [1, 2, 1, 3, 2]
+
+
+def test_a_store_of_the_first_version_is_taken_along(address):
+    with CorrectionStore(address) as store:
+        store.add(correction(1))
+        with store._engine.begin() as connection:
+            connection.exec_driver_sql("ALTER TABLE delineate_corrections DROP COLUMN grey_window")
+            connection.exec_driver_sql("UPDATE delineate_meta SET value = '1'")
+    with CorrectionStore(address, must_exist=True) as store:
+        assert store.get(1).correction == correction(1)
+        assert store.add(correction(1))[0] == 1
+        key, _ = store.add(correction(2, window=(0.0, 9.0)))
+        assert store.list()[0]["window"] == (0.0, 9.0)
+    with CorrectionStore(address) as store:
+        assert store.get(key).correction.window == (0.0, 9.0)
+
+
+def test_what_a_database_cannot_hold_is_the_corrections_fault(tmp_path):
+    from sqlalchemy.exc import DataError
+
+    with (
+        CorrectionStore(str(tmp_path / "corrections.db")) as store,
+        pytest.raises(InputError, match=r"cannot hold the correction \(too long\); correct it") as raised,
+        store._transaction(),
+    ):
+        raise DataError("INSERT", {}, ValueError("too long"))
+    assert not isinstance(raised.value, StoreError)
 
 
 def test_several_threads_and_stores_at_once(address):
@@ -118,6 +160,10 @@ def test_nothing_stored_is_lost_when_the_process_is_killed(tmp_path):
         ({"mask": drawn(0, value=7)}, r"The mask holds the value 7, but there are 1 class\(es\)"),
         ({"mask": drawn(0, side=30)}, "both must fit the image"),
         ({"image": b""}, "A correction needs the image that it belongs to"),
+        ({"author": "A\0"}, "The author of a correction holds control characters; take them out."),
+        ({"comment": "a\x1b"}, "The comment of a correction holds control characters"),
+        ({"identity": "a\ud800"}, "The identity of a correction holds control characters"),
+        ({"window": (5.0, 5.0)}, r"The window \(5.0, 5.0\) is none; give two numbers, the lower one first"),
     ],
 )
 def test_a_faulty_correction_is_refused_and_leaves_nothing(tmp_path, changes, message):
@@ -187,12 +233,13 @@ def test_store_list_and_read_over_http(client):
         ({"author": ""}, 422, "A correction needs an author"),
         ({"image": "%%%"}, 422, "image is no base64"),
         ({"image": base64.b64encode(b"text").decode()}, 415, "The file is none of PNG"),
-        ({"mask_png": base64.b64encode(drawn(0, side=25)).decode()}, 422, "both must fit the image"),
         (
-            {"mask_png": base64.b64encode(drawn(0, side=25)).decode(), "predicted_mask_png": None},
+            {"mask_png": base64.b64encode(drawn(0, side=25)).decode()},
             422,
             "The mask has 25 x 25 pixels, its image 24 x 24",
         ),
+        ({"comment": "a\0b"}, 422, "The comment of a correction holds control characters"),
+        ({"key": ""}, 422, "key: String should have at least 1 character"),
         ({"seconds": "soon"}, 422, "seconds: Input should be a valid number"),
         ({"extra": 1}, 422, "extra: Extra inputs are not permitted"),
         ({"comment": "x" * 6000}, 422, "comment: String should have at most 5000 characters"),
@@ -204,6 +251,49 @@ def test_faulty_requests(client, changes, status, message):
     assert answer.status_code == status
     assert message in answer.json()["error"]
     assert len(client.get("/api/v1/corrections").json()) == before
+
+
+def test_a_save_over_http_is_stored_once_and_a_later_one_anew(client):
+    def stored(mask, key):
+        text = base64.b64encode(drawn(mask)).decode()
+        return client.post("/api/v1/corrections", json=body(40, mask_png=text, key=key)).json()["id"]
+
+    first, second, again, third = (
+        stored(mask, key) for mask, key in ((1, "a"), (2, "b"), (1, "a"), (1, "c"))
+    )
+    assert first == again < second < third
+
+
+def test_the_limits_of_the_service_hold_for_corrections(tmp_path, monkeypatch):
+    def code(**changes):
+        answer = made.post("/api/v1/corrections", json=body(0, **changes))
+        return answer.status_code, answer.json().get("code")
+
+    large = base64.b64encode(picture(0, side=70)).decode()
+    with (
+        CorrectionStore(str(tmp_path / "c.db")) as store,
+        serving(
+            routers=[corrections_router(store)], max_upload_bytes=10_000, max_pixels=4000, queue=1
+        ) as made,
+    ):
+        assert len(base64.b64decode(large)) > 10_000
+        assert code(image=large) == (413, "too_large")
+        assert code(mask_png=large) == (413, "too_large")
+        decoded = []
+        convert = Image.Image.convert
+        monkeypatch.setattr(
+            Image.Image, "convert", lambda self, *a: (decoded.append(self.size), convert(self, *a))[1]
+        )
+        wide = base64.b64encode(drawn(0, side=3000)).decode()
+        assert code(mask_png=wide) == code(predicted_mask_png=wide) == (422, "invalid_input")
+        assert (3000, 3000) not in decoded
+        monkeypatch.setattr("delineate.web.work.open_upload", lambda *_: bytearray(2**62))
+        assert code() == (503, "out_of_memory")
+        made.service.in_work = 1
+        assert code() == (503, "queue_full")
+        made.service.in_work = 0
+        assert store.list() == []
+        assert made.service.budget._free == 8000
 
 
 def test_no_json(client):

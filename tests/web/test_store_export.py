@@ -1,19 +1,23 @@
 """Corrections become a data set that trains."""
 
+import base64
 import csv
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
 from PIL import Image
-from store_tools import correction, drawn, picture
+from store_tools import correction, drawn, encoded, picture
+from web_service import Bright, model_info, serving
 
 from delineate.checks import InputError
-from delineate.data.images import read_case_mask
+from delineate.data.images import read_case_image, read_case_mask
 from delineate.data.readers import index
+from delineate.inference.predictor import Predictor
 from delineate.web.store import CorrectionStore
 from delineate.web.store.correction import read_index_mask
 from delineate.web.store.export import export_corrections, mask_change
+from delineate.web.store.router import corrections_router
 
 
 @pytest.fixture
@@ -66,6 +70,34 @@ def test_with_the_data_set_it_came_from(store, tmp_path):
     np.testing.assert_array_equal(masks["old2"], read_index_mask(drawn(7), 1))  # the test reference stays
     np.testing.assert_array_equal(masks["image_5"], read_index_mask(drawn(5), 1))
     assert (cases["old1"].label, cases["image_5"].label) == ("good", "bad")
+
+
+def test_a_new_image_has_the_contrast_that_the_model_saw(store, tmp_path):
+    values = np.random.default_rng(0).integers(0, 3000, (24, 24)).astype(np.uint16)
+    content, window = encoded(values), (1000.0, 1400.0)
+    predictor = Predictor(Bright(model_info(window=window, size=(24, 24))))
+    text = base64.b64encode(content).decode()
+    mask = base64.b64encode(drawn(1)).decode()
+    body = {"filename": "scan.png", "image": text, "model": "bright", "identity": "x", "mask_png": mask}
+    with serving(predictor, routers=[corrections_router(store)]) as client:
+        assert client.post("/api/v1/corrections", json=body | {"author": "A. Reader"}).status_code == 201
+    assert store.get(1).correction.window == window
+    export_corrections(store, tmp_path / "out")
+    (case,) = index(tmp_path / "out", "folder")
+    (tmp_path / "scan.png").write_bytes(content)
+    seen = predictor.open(tmp_path / "scan.png").pixels
+    np.testing.assert_array_equal(read_case_image(case), seen)
+    expected = ((values.astype(float) - 1000) / 400 * 255).clip(0, 255).mean()
+    assert read_case_image(case).mean() == pytest.approx(expected, abs=0.5)
+
+
+def test_the_correction_that_was_stored_last_counts(store, tmp_path):
+    for mask in (drawn(1), drawn(4), drawn(1)):
+        store.add(correction(1, mask=mask))
+    done = export_corrections(store, tmp_path / "out")
+    assert (done.cases, done.superseded) == (1, 2)
+    (case,) = index(tmp_path / "out", "folder")
+    np.testing.assert_array_equal(read_case_mask(case), read_index_mask(drawn(1), 1))
 
 
 def test_two_images_of_one_name(store, tmp_path):

@@ -161,7 +161,8 @@ def _write_case(
     kept = image.shape[0], image.shape[1]
     target = kept if size is None else _scaled(kept, size)
 
-    copied = find is None and target == kept and case.slice is None and _is_jpeg(case.image)
+    plain = case.slice is None and case.window is None
+    copied = find is None and target == kept and plain and _is_jpeg(case.image)
     if copied:
         shutil.copyfile(case.image, folder / "images" / f"{case.id}.jpg")
     else:

@@ -55,7 +55,7 @@ class Explanation:
     activation: NDArray[np.float32]
 
 
-def explain(model: Hosted, image: NDArray[np.uint8], method: str) -> Explanation:
+def explain(model: Hosted, image: NDArray[np.uint8], method: str, prediction: ImagePrediction) -> Explanation:
     """Make an activation map; for the thread of the model.
 
     Raises:
@@ -65,7 +65,7 @@ def explain(model: Hosted, image: NDArray[np.uint8], method: str) -> Explanation
 
     predictor = model.predictor
     name = map_method(predictor.info.model) if method == "auto" else method
-    activation = predictor.explain(image, method=name)
+    activation = predictor.explain(image, method=name, prediction=prediction)
     return Explanation(name, "label" if predictor.info.labels else "mask", activation)
 
 

@@ -31,6 +31,7 @@ Explain = Annotated[
     str, Query(max_length=40, description="Activation map: none, auto, or one of the model's `explanations`.")
 ]
 Measure = Annotated[bool, Query(description="Also measure each lesion.")]
+CORRECTIONS = "/api/v1/corrections"
 MASK = "8-bit grey PNG of the image's size: class indices, 0 background; of one class also 0 and 255."
 Slice = Annotated[int | None, Query(ge=0, le=10**6, description="Of a volume or a stack, from 0.")]
 
@@ -57,7 +58,7 @@ def prediction_router(service: Service) -> APIRouter:
 
     @router.get("/models", summary="What is served")
     async def models() -> list[ModelAnswer]:
-        return [_described(model) for model in service.models]
+        return [_described(model, service.keeps_corrections) for model in service.models]
 
     @router.post(
         "/predict",
@@ -130,7 +131,7 @@ def prediction_router(service: Service) -> APIRouter:
     return router
 
 
-def _described(model: Hosted) -> ModelAnswer:
+def _described(model: Hosted, keeps_corrections: bool) -> ModelAnswer:
     info = model.predictor.info
     return ModelAnswer(
         name=model.name,
@@ -141,6 +142,7 @@ def _described(model: Hosted) -> ModelAnswer:
         identity=model.identity,
         backend=model.predictor.backend.name,
         explanations=list(model.explanations),
+        corrections=keeps_corrections,
         card=model.card,
     )
 

@@ -1,6 +1,7 @@
 """The application: endpoints, page, limits."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,7 +13,7 @@ from fastapi.staticfiles import StaticFiles
 
 from delineate.inference.predictor import Picture, Predictor
 from delineate.version import __version__
-from delineate.web.api import prediction_router
+from delineate.web.api import CORRECTIONS, prediction_router
 from delineate.web.batching import Batcher
 from delineate.web.description import description_router
 from delineate.web.errors import add_handlers
@@ -22,6 +23,8 @@ from delineate.web.metrics import Metrics
 from delineate.web.render import render_router
 from delineate.web.settings import RESEARCH_ONLY, Settings
 from delineate.web.work import Service
+
+log = logging.getLogger("delineate.web")
 
 PAGE = Path(__file__).parent / "page"
 
@@ -51,6 +54,7 @@ def create_app(
         for name, (predictor, run) in zip(model_names([run for _, run in runs]), runs, strict=True)
     ]
     service = Service(models, settings, metrics)
+    service.keeps_corrections = any(router.prefix == CORRECTIONS for router in routers)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -97,7 +101,12 @@ async def _warm_up(service: Service) -> None:
     for model in service.models:
         height, width = model.predictor.info.size
         picture = Picture(np.full((height, width, 3), 128, np.uint8), (height, width))
-        await asyncio.wrap_future(model.batcher.submit(picture))
+        try:
+            await asyncio.wrap_future(model.batcher.submit(picture))
+        except Exception:  # nobody waits for this task, so nobody else would tell
+            log.exception("the model %s failed on its first picture", model.name)
+            service.warm_up_failed = True
+            return
     service.warm = True
 
 
@@ -108,8 +117,11 @@ def _add_watching(app: FastAPI, service: Service) -> None:
 
     @app.get("/ready", summary="Whether requests are taken")
     async def ready() -> JSONResponse:
-        reason = "warming up" if not service.warm else "queue full" if service.full else None
-        if reason is None:
+        if service.warm_up_failed:
+            reason = "the warm-up failed, and the log says why"
+        else:
+            reason = "warming up" if not service.warm else "queue full" if service.full else ""
+        if not reason:
             return JSONResponse({"status": "ready"})
         return JSONResponse(
             {"error": f"Not ready: {reason}.", "code": "not_ready"}, 503, {"Retry-After": "1"}

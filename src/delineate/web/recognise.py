@@ -8,6 +8,8 @@ import gzip
 import io
 import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +38,8 @@ class Recognised:
     """(height, width) in pixels."""
     slices: int
     """Pictures in the file: slices of a volume, frames of a loop, pages of a TIFF."""
+    room: int
+    """Pixels of the service's budget that it takes, also for what was unpacked onto the disk."""
 
 
 def open_upload(content: bytes, folder: Path, settings: Settings, slice: int | None) -> Recognised:
@@ -52,22 +56,20 @@ def open_upload(content: bytes, folder: Path, settings: Settings, slice: int | N
         InputError: it cannot be read; the message names the path, see `Folder.conceal`.
     """
     kind = recognise(content)
-    if kind == ".nii.gz":
+    unpacked = kind == ".nii.gz"
+    if unpacked:
         content = _unpacked(content, _BYTES_PER_PIXEL * settings.max_pixels)
         kind = recognise(content)
         kind = kind if kind == ".nii" else None
     if kind is None:
         raise ServiceError(415, "unsupported_type", f"The file is none of {KINDS}; convert it to PNG.")
-    if kind == ".jpg" and content.count(b"\xff\xda") > _MOST_SCANS:
-        raise ServiceError(
-            422, "too_many_scans", "The JPEG has too many scans; save it as a baseline JPEG or PNG."
-        )
+    if kind == ".jpg":
+        _check_scans(content)
     if kind == ".tif":
         _check_pages(content)
     path = folder / f"upload{kind}"
     path.write_bytes(content)
-    if kind == ".dcm":
-        _refuse_deflated(path)
+    syntax = _syntax(path) if kind == ".dcm" else None
     pictures, spacing = _header(path, kind)
     position = _position(slice, pictures)
     is_stack = pictures > 1 or kind in (".dcm", ".nii")
@@ -81,7 +83,15 @@ def open_upload(content: bytes, folder: Path, settings: Settings, slice: int | N
             f"The image has {stated}, but a picture may have {settings.max_pixels} and a stack of pictures "
             "four times as many; make it smaller.",
         )
-    return Recognised(case, (height, width), pictures)
+    if syntax is not None:
+        _check_frames(path, syntax, pictures, len(content))
+    on_disk = -(-len(content) // _BYTES_PER_PIXEL) if unpacked else 0
+    return Recognised(case, (height, width), pictures, max(height * width, on_disk))
+
+
+def room_to_open(content: bytes, settings: Settings) -> int:
+    """Pixels of the service's budget to take before a file is opened: nobody knows what it unpacks to."""
+    return settings.max_pixels if recognise(content) == ".nii.gz" else 0
 
 
 def recognise(content: bytes) -> str | None:
@@ -146,20 +156,58 @@ def _unpacked(content: bytes, limit: int) -> bytes:
     return unpacked
 
 
-def _refuse_deflated(path: Path) -> None:
-    """Refuse what would be unpacked whole, to any size, before anything in it can be checked."""
-    require("pydicom", "dicom")
-    from pydicom.filereader import read_file_meta_info
+def _check_scans(jpeg: bytes) -> None:
+    if jpeg.count(b"\xff\xda") > _MOST_SCANS:
+        raise ServiceError(
+            422, "too_many_scans", "The JPEG has too many scans; save it as a baseline JPEG or PNG."
+        )
 
+
+@contextmanager
+def _naming_damage(path: Path) -> Iterator[None]:
     try:
-        syntax: Any = read_file_meta_info(str(path)).get("TransferSyntaxUID")
-        name = "" if syntax is None else str(syntax.name)
+        yield
+    except (ServiceError, MemoryError):
+        raise
     except Exception as error:  # pydicom raises many kinds for damaged files
         raise InputError(
             f"{path} is damaged or not a DICOM file; export it again from its source."
         ) from error
+
+
+def _syntax(path: Path) -> Any:
+    """The transfer syntax of a DICOM file; one that is unpacked whole, to any size, is refused."""
+    require("pydicom", "dicom")
+    from pydicom.filereader import read_file_meta_info
+
+    with _naming_damage(path):
+        syntax: Any = read_file_meta_info(str(path)).get("TransferSyntaxUID")
+        name = "" if syntax is None else str(syntax.name)
     if "Deflated" in name:
         raise ServiceError(415, "unsupported_type", f"The file is stored as {name}; store it uncompressed.")
+    return syntax
+
+
+def _check_frames(path: Path, syntax: Any, frames: int, size: int) -> None:
+    """Count the scans of the JPEGs in a DICOM file, put together from fragments as a decoder does."""
+    import pydicom
+    from pydicom.encaps import generate_frames
+
+    with _naming_damage(path):
+        if not syntax.is_encapsulated:
+            return
+        tables = ("ExtendedOffsetTable", "ExtendedOffsetTableLengths")
+        header = pydicom.dcmread(path, specific_tags=["PixelData", *tables])
+        offsets = (header[tables[0]].value, header[tables[1]].value) if tables[0] in header else None
+        total = 0
+        for frame in generate_frames(header.PixelData, number_of_frames=frames, extended_offsets=offsets):
+            total += len(frame)
+            if total > size:  # frames that share their bytes would be read again and again
+                raise ServiceError(
+                    422, "unreadable_image", "The frames of the DICOM file overlap; export it again."
+                )
+            if frame.startswith(b"\xff\xd8"):
+                _check_scans(frame)
 
 
 def _check_pages(content: bytes) -> None:

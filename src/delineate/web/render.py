@@ -16,7 +16,10 @@ from delineate.web.work import Service, unless_gone
 Corrected = Annotated[
     bool, Query(description="Whether a person may have changed the mask; the file then says semi-automatic.")
 ]
-Author = Annotated[str | None, Query(max_length=64, description="Who corrected the mask.")]
+Author = Annotated[
+    str | None,
+    Query(max_length=200, description="Who corrected the mask; DICOM holds the first 62 characters."),
+]
 
 
 def render_router(service: Service) -> APIRouter:

@@ -27,6 +27,7 @@ class ModelAnswer(_Answer):
     identity: str = Field(description="Which weights and which way of running them.")
     backend: str = Field(description="What runs the network.")
     explanations: list[str] = Field(description="Values of `explain` that this model takes, besides none.")
+    corrections: bool = Field(description="Whether corrections of its masks and labels are stored.")
     card: dict[str, Any] = Field(description="How the model was made, on what, and how well it did.")
 
 

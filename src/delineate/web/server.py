@@ -5,6 +5,7 @@ import json
 import logging
 import signal
 import socket
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -27,11 +28,8 @@ def serve(app: Any, settings: Settings, *, on_start: Callable[[str], None] | Non
     Raises:
         InputError: the address cannot be listened on.
     """
-    from PIL import Image
-
     logging.getLogger("python_multipart").setLevel(logging.ERROR)  # it warns of every damaged body
-    # Pillow refuses twice this many pixels in whatever it decodes, also inside DICOM.
-    Image.MAX_IMAGE_PIXELS = max(1, settings.max_pixels // 2)
+    limit_pillow(settings)
     with _listen(settings) as listener:
         if on_start is not None:
             host, port = listener.getsockname()[:2]
@@ -43,6 +41,14 @@ def serve(app: Any, settings: Settings, *, on_start: Callable[[str], None] | Non
                 make_server(app, settings).run(sockets=[listener])
         finally:
             signal.signal(signal.SIGTERM, before)
+
+
+def limit_pillow(settings: Settings) -> None:
+    """Let Pillow refuse more than `max_pixels` in whatever this process decodes, also inside DICOM."""
+    from PIL import Image
+
+    Image.MAX_IMAGE_PIXELS = max(1, settings.max_pixels // 2)  # it refuses twice as many
+    warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # between the half and the whole of it
 
 
 def make_server(app: Any, settings: Settings) -> uvicorn.Server:

@@ -5,7 +5,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import AsyncGenerator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -61,12 +61,13 @@ class Folder:
     def sweep(self) -> None:
         """Remove the folders of services that were killed: those that nobody claims any more."""
         for old in self.path.parent.glob(f"{_PREFIX}*"):
-            own = not old.is_symlink() and old.stat().st_uid == os.getuid()
-            if old == self.path or not own or not (old / _LOCK).is_file():
-                continue
-            with claim(old / _LOCK) as is_left:
-                if is_left:
-                    shutil.rmtree(old, ignore_errors=True)
+            with suppress(OSError):  # another service that starts may be quicker
+                own = not old.is_symlink() and old.stat().st_uid == os.getuid()
+                if old == self.path or not own or not (old / _LOCK).is_file():
+                    continue
+                with claim(old / _LOCK) as is_left:
+                    if is_left:
+                        shutil.rmtree(old, ignore_errors=True)
 
     def close(self) -> None:
         """Remove the folder with all that is in it."""

@@ -1,6 +1,7 @@
 """From an upload to an answer: decode, queue, predict, measure, encode; each step may be given up."""
 
 import asyncio
+import errno
 import shutil
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -21,7 +22,7 @@ from delineate.web.errors import ClientGone, ServiceError
 from delineate.web.hosted import Hosted
 from delineate.web.metrics import Metrics
 from delineate.web.pixels import png_bytes
-from delineate.web.recognise import Recognised, open_upload
+from delineate.web.recognise import Recognised, open_upload, room_to_open
 from delineate.web.schemas import MeasureAnswer, PredictionAnswer
 from delineate.web.segmentations import About, Made, make_segmentation
 from delineate.web.settings import Settings
@@ -109,6 +110,8 @@ class Service:
         self.budget = Budget(2 * settings.max_pixels)
         self.in_work = 0
         self.warm = False
+        self.warm_up_failed = False
+        self.keeps_corrections = False
 
     @property
     def full(self) -> bool:
@@ -135,7 +138,7 @@ class Service:
             ServiceError: the upload is refused, or the queue is full.
         """
         start = time.perf_counter()
-        with self._job() as job:
+        with self.job() as job:
             with model.batcher.expecting() as arrived:
                 opened = await self._open(job, upload, model, options)
                 queued = model.batcher.submit(opened.picture)
@@ -143,7 +146,7 @@ class Service:
             prediction: ImagePrediction = await asyncio.wrap_future(queued)
             explanation = None
             if options.explain != "none":
-                work = partial(explain, model, opened.image, options.explain)
+                work = partial(explain, model, opened.image, options.explain, prediction)
                 explanation = await asyncio.wrap_future(model.batcher.call(work))
             answer = await job.run(
                 partial(make_answer, model, opened, prediction, explanation, options, request_id)
@@ -153,14 +156,14 @@ class Service:
 
     async def show(self, upload: Upload, model: Hosted, slice: int | None) -> bytes:
         """Turn one upload into a PNG of what the model would see, at its own size; errors as in `predict`."""
-        with self._job() as job:
+        with self.job() as job:
             opened = await self._open(job, upload, model, Options(slice=slice))
             return await job.run(partial(png_bytes, opened.image))
 
     async def measure(self, upload: Upload, mask: Upload, model: Hosted, options: Options) -> MeasureAnswer:
         """Measure a mask of one upload, such as a corrected one; errors as in `predict`."""
         _need_classes(model)
-        with self._job() as job:
+        with self.job() as job:
             opened = await self._open(job, upload, model, options)
             return await job.run(partial(measure_mask, model, opened, mask.content))
 
@@ -169,13 +172,17 @@ class Service:
     ) -> Made:
         """Turn a mask of one upload into a DICOM segmentation; errors as in `predict`."""
         _need_classes(model)
-        with self._job() as job:
+        with self.job() as job:
             opened = await self._open(job, upload, model, options)
             return await job.run(partial(make_segmentation, opened, mask.content, model, about))
 
     @contextmanager
-    def _job(self) -> Iterator[Job]:
-        """Room for one image, while the block runs; faults of the image become answers."""
+    def job(self) -> Iterator[Job]:
+        """Room for one image, while the block runs; faults of the image become answers.
+
+        Raises:
+            ServiceError: the queue, the memory or the disk is full, or the image cannot be read.
+        """
         self.check_room()
         self.in_work += 1
         self.metrics.in_work.inc()
@@ -186,21 +193,42 @@ class Service:
             raise ServiceError(422, "unreadable_image", self.folder.conceal(str(error))) from error
         except MemoryError as error:
             raise ServiceError(
-                503, "out_of_memory", "There is not enough memory for this image; send a smaller one."
+                503,
+                "out_of_memory",
+                "There is not enough memory for this image; send a smaller one.",
+                retry_after=5,
+            ) from error
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise ServiceError(
+                503, "disk_full", "The service has no room on its disk; try again later.", retry_after=5
             ) from error
         finally:
             job.close()
             self.in_work -= 1
             self.metrics.in_work.dec()
 
-    async def _open(self, job: Job, upload: Upload, model: Hosted, options: Options) -> Opened:
+    async def recognise(self, job: Job, content: bytes, slice: int | None) -> Recognised:
+        """Put a file where the readers find it and take the room that its pixels need; see `open_upload`."""
+        ahead = room_to_open(content, self.settings)
+        room = job.held.enter_context(ExitStack())
+        if ahead:
+            room.callback(self.budget.give, await self.budget.take(ahead))
         folder = self.folder.make()
         job.held.callback(shutil.rmtree, folder, ignore_errors=True)
-        content, limits = upload.content, self.settings
-        found = await job.run(partial(open_upload, content, folder, limits, options.slice))
+        found = await job.run(partial(open_upload, content, folder, self.settings, slice))
         job.held.callback(nifti.forget, found.case.image)
-        height, width = found.size
-        job.held.callback(self.budget.give, await self.budget.take(height * width))
+        if ahead:  # it needs at most what was taken, so nobody waits for more while holding some
+            room.pop_all()
+            self.budget.give(ahead - found.room)
+            room.callback(self.budget.give, found.room)
+        else:
+            room.callback(self.budget.give, await self.budget.take(found.room))
+        return found
+
+    async def _open(self, job: Job, upload: Upload, model: Hosted, options: Options) -> Opened:
+        found = await self.recognise(job, upload.content, options.slice)
         return await job.run(partial(_decode, model, found, options))
 
     def close(self) -> None:

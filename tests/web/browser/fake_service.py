@@ -101,7 +101,11 @@ def answer_to(image: np.ndarray, model: str, query: dict[str, str]) -> dict:
 
 
 class FakeService(ThreadingHTTPServer):
-    """Listens on a free port of the loopback; set `failing` to a path to make its requests fail."""
+    """Listens on a free port of the loopback; set `failing` to a path to make its requests fail.
+
+    Corrections of the file names in `refused` are never taken; of a `store` that is None the models say that
+    there is none, and one that is False is missing although they say that there is one.
+    """
 
     daemon_threads = True
 
@@ -109,12 +113,16 @@ class FakeService(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.models = list(MODELS)
         self.failing: str | None = None
+        self.refused: set[str] = set()
+        self.store: bool | None = True
         self.refuse_once: str | None = None
         self.token: str | None = None
         self.corrections: list[dict] = []
         self.segmentations: list[dict[str, bytes]] = []
         self.asked_segmentations: list[dict[str, str]] = []
         self.measured: list[tuple[dict[str, str], dict[str, bytes]]] = []
+        self.may_measure = threading.Event()  # cleared, it holds the answer back
+        self.may_measure.set()
         self.predictions: list[dict[str, str]] = []
         self.thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         self.thread.start()
@@ -163,10 +171,16 @@ class Handler(BaseHTTPRequestHandler):
             self.server.refuse_once = None
             self.json({"error": "The queue is full.", "code": "busy"}, 503, Retry_After="1")
         elif path == "models":
-            about = [{"name": name, "threshold": 0.5, **MODELS[name], **CARD} for name in self.server.models]
-            self.json(about)
+            about = {"threshold": 0.5, "corrections": self.server.store is not None, **CARD}
+            self.json([{"name": name, **about, **MODELS[name]} for name in self.server.models])
         elif path == "predict":
             self.predict(query, body)
+        elif path == "corrections" and not self.server.store:
+            self.json({"error": "There is nothing at this address.", "code": "not_found"}, 404)
+        elif (
+            path == "corrections" and method == "POST" and json.loads(body)["filename"] in self.server.refused
+        ):
+            self.json({"error": "The label 'x' is not one of the model's.", "code": "invalid_input"}, 422)
         elif path == "corrections" and method == "POST":
             self.server.corrections.append(json.loads(body))
             self.json({"id": f"c{len(self.server.corrections)}", "stored_at": "2026-03-01T12:00:00Z"}, 201)
@@ -228,6 +242,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def measure(self, query: dict[str, str], parts: dict[str, bytes]) -> None:
         self.server.measured.append((query, parts))
+        self.server.may_measure.wait(30)
         area = float((np.array(Image.open(io.BytesIO(parts["mask"]))) > 0).sum())
         one = {"class_name": "lesion", "index": 1, "values": {"area_px": area, "solidity": 0.875}}
         self.json({"measurements": [one] if area else [], "spacing": None, "research_only": "For research"})

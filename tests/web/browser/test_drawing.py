@@ -165,3 +165,32 @@ def test_packed_strokes_come_back(tab, pictures):
     tab.page.keyboard.press("p")
     tab.settle()
     np.testing.assert_array_equal(tab.mask(), mask)
+
+
+def test_a_stroke_is_kept_as_few_runs_and_undone_whole(tab, first):
+    """A wide brush comes in slivers; kept as such, fifty strokes would not fit into the memory for undo."""
+    tab.load(first[0])
+    runs, rows, same, counts = tab.page.evaluate(
+        """async () => {
+            const { MaskDocument } = await import("/mask.js");
+            const [width, height] = [600, 400];
+            const predicted = new Uint8Array(width * height);
+            const mask = new MaskDocument({ width, height, classes: ["one"], threshold: 0.5, predicted });
+            const stroke = (from, to, value) => {
+                for (let x = from; x < to; x += 4) mask.paint(x, 200, x + 4, 200, 75, value);
+            };
+            stroke(100, 400, 1);
+            mask.endStroke();
+            const drawn = mask.mask.slice();
+            stroke(200, 500, 0); // this stroke changes pixels twice
+            stroke(150, 300, 1);
+            mask.endStroke();
+            mask.undo();
+            const same = mask.mask.every((value, i) => value === drawn[i]);
+            mask.undo();
+            return [mask.undone.at(-1).runs.bytes / 10, 150, same, mask.pixels()];
+        }"""
+    )
+    assert runs <= 2 * rows
+    assert same
+    assert counts == 0

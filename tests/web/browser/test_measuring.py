@@ -16,8 +16,10 @@ def test_a_corrected_mask_is_measured_anew_where_somebody_looks(tab, service, fi
     assert tab.text("#lesions summary") == "Regions of the corrected mask"
     tab.page.wait_for_timeout(900)
     assert service.measured == []  # nobody looks
+    service.may_measure.clear()
     open_regions(tab)
     tab.page.get_by_text("Measuring the corrected mask …; the figures below are from before").wait_for()
+    service.may_measure.set()
     tab.page.get_by_text("Regions of the corrected mask (1)").wait_for()
     [(query, parts)] = service.measured
     assert query == {"model": "alpha"}

@@ -129,6 +129,9 @@ def test_failing_server_is_said_and_can_be_tried_again(tab, service, first):
     tab.page.set_input_files("#files", str(first[0]))
     message = "The disk of the server is full; make room."
     tab.page.locator("#state").get_by_text(message).wait_for()
+    tab.page.locator("#live").get_by_text(f"lesion0.png: {message}").wait_for(state="attached")
+    tab.settle()
+    assert tab.page.locator("#first .overlay").get_attribute("aria-label") == "lesion0.png"
     assert "1 failed" in tab.text("#progress")
     assert tab.complaints.pop().endswith("507 (Insufficient Storage)")
     service.failing = None
@@ -189,3 +192,34 @@ def test_token_is_asked_for_once(tab, service, first):
     tab.load(first[0])
     assert tab.page.locator("#token").is_hidden()
     assert "401" in tab.complaints.pop()
+
+
+def test_a_zoomed_image_is_moved_by_keys(tab, first):
+    tab.load(first[0])
+    tab.page.keyboard.press("+")
+    before = tab.state("({...viewer.view})")
+    tab.page.keyboard.press("Shift+ArrowRight")
+    tab.page.keyboard.press("Shift+ArrowDown")
+    after = tab.state("({...viewer.view})")
+    assert after["x"] < before["x"]
+    assert after["y"] < before["y"]
+    tab.page.keyboard.press("Shift+ArrowLeft")
+    tab.page.keyboard.press("Shift+ArrowUp")
+    assert tab.state("({...viewer.view})") == pytest.approx(before)
+
+
+def test_keys_of_a_single_character_can_be_turned_off_for_good(tab, pictures):
+    tab.page.click("#help-button")
+    tab.page.uncheck("#single-keys")
+    tab.page.reload()
+    tab.page.locator("#model option").first.wait_for(state="attached")
+    tab.load(*[path for path, _ in pictures.values()][:2])
+    for key in ("b", "n", "?", "m"):
+        tab.page.keyboard.press(key)
+    assert tab.state("viewer.tool") == "pan"
+    assert tab.page.locator("#help").is_hidden()
+    assert tab.page.locator("#map").input_value() == "none"
+    current = tab.page.locator("#items [aria-current] .name")
+    assert current.inner_text() == "lesion0.png"
+    tab.page.keyboard.press("ArrowRight")
+    assert current.inner_text() == "lesion1.png"

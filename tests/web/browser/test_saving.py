@@ -158,3 +158,108 @@ def test_leaving_with_an_unsaved_correction_asks_first(tab, first):
     with tab.page.expect_event("close"):
         tab.page.close(run_before_unload=True)
     assert asked == ["beforeunload"]
+
+
+def keep_two(tab, service, pictures):
+    """Save corrections of two images while the server cannot take any; returns their file names."""
+    tab.load(*[path for path, _ in pictures.values()][:2])
+    service.failing = "corrections"
+    for _ in range(2):
+        tab.page.keyboard.press("b")
+        tab.draw((10, 10), (30, 70))
+        save(tab)
+        tab.page.get_by_text("Not sent: kept in this browser").wait_for()
+        tab.page.evaluate("document.activeElement.blur()")
+        tab.page.keyboard.press("n")
+        tab.settle()
+    service.failing = None
+    tab.complaints.clear()
+    return list(pictures)[:2]
+
+
+def test_a_correction_that_is_refused_for_ever_holds_up_no_other(tab, service, pictures):
+    first, second = keep_two(tab, service, pictures)
+    service.refused = {first}
+    tab.page.click("#send-again")
+    tab.page.get_by_text("1 correction is kept in this browser").wait_for()
+    assert [one["filename"] for one in service.corrections] == [second]
+    assert f"{first}: The label 'x' is not one of the model's." in tab.text("#refused")
+    written = json.loads(tab.download("#refused button >> nth=0"))
+    assert written["filename"] == first
+    assert base64.b64decode(written["image"]) == pictures[first][0].read_bytes()
+    tab.page.on("dialog", lambda dialog: dialog.accept())
+    tab.page.click("#refused button >> nth=1")
+    tab.page.locator("#outbox").wait_for(state="hidden")
+    assert tab.page.locator("#items .status").all_inner_texts() == ["not saved", "saved"]
+    assert "422" in tab.complaints.pop()
+
+
+def test_a_save_has_one_name_however_often_it_is_sent(tab, service, first):
+    tab.load(first[0])
+    service.failing = "corrections"
+    save(tab)
+    tab.page.get_by_text("Not sent: kept in this browser").wait_for()
+    kept = tab.page.evaluate("async () => (await import('/outbox.js')).waiting().then(([one]) => one.once)")
+    service.failing = None
+    tab.complaints.clear()
+    tab.page.click("#send-again")
+    tab.page.get_by_text("Saved as c1").wait_for()
+    save(tab)
+    tab.page.get_by_text("Saved as c2").wait_for()
+    keys = [one["key"] for one in service.corrections]
+    assert keys[0] == kept
+    assert len(kept) == 32
+    assert keys[0] != keys[1]
+
+
+def test_what_was_drawn_for_one_model_is_not_saved_with_another(tab, service, first):
+    tab.load(first[0])
+    tab.page.keyboard.press("b")
+    tab.draw((10, 10), (30, 70))
+    tab.page.select_option("#label", "malignant")
+    tab.page.select_option("#model", "organs")
+    tab.page.get_by_text("1 of 1 predicted").wait_for()
+    tab.settle()
+    save(tab)
+    tab.page.get_by_text("Saved as c1").wait_for()
+    [stored] = service.corrections
+    assert (stored["model"], stored["label"]) == ("organs", None)  # a model without labels
+    assert "Not saved: what was made with alpha" in tab.text("#saved")
+    assert tab.text("#items .status") == "not saved"
+    asked = []
+    tab.page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.dismiss()))
+    tab.page.close(run_before_unload=True)
+    tab.page.select_option("#model", "alpha")
+    tab.settle()
+    assert asked == ["beforeunload"]
+    assert tab.text("#saved") == "Not saved"
+    assert tab.page.locator("#label").input_value() == "malignant"
+    save(tab)
+    tab.page.get_by_text("Saved as c2").wait_for()
+    assert service.corrections[1]["label"] == "malignant"
+    assert tab.text("#items .status") == "saved"
+
+
+def test_without_a_store_nothing_is_offered_or_kept(tab, service, first):
+    service.store = None
+    tab.page.reload()
+    tab.page.locator("#model option").first.wait_for(state="attached")
+    tab.load(first[0])
+    tab.page.keyboard.press("b")
+    tab.draw((10, 10), (30, 70))
+    for hidden in ("#save", "#stored", "#comment"):
+        assert tab.page.locator(hidden).is_hidden()
+    assert tab.text("#not-stored").startswith("This server stores no corrections; download")
+    save(tab)
+    assert "This server stores no corrections" in tab.text("#complaint")
+    assert tab.page.locator("#outbox").is_hidden()
+
+
+def test_a_store_that_is_gone_leaves_no_image_in_the_browser(tab, service, first):
+    tab.load(first[0])
+    service.store = False
+    save(tab)
+    tab.page.locator("#complaint").get_by_text("This server stores no corrections").wait_for()
+    assert tab.page.evaluate("async () => (await (await import('/outbox.js')).waiting()).length") == 0
+    assert tab.page.locator("#save").is_hidden()
+    assert "404" in tab.complaints.pop()

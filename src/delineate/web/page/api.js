@@ -8,10 +8,21 @@ const LONGEST_WAIT = 20; // seconds
 
 /** What the server or the connection said, as one sentence. */
 export class ServiceError extends Error {
-  constructor(message, status = 0, slices = null) {
+  constructor(message, { status = 0, code = null, slices = null } = {}) {
     super(message);
     this.status = status;
+    this.code = code; // the service's short name for it
     this.slices = slices; // pictures in a file of several, of which one must be named
+  }
+
+  /** Whether sending the same again cannot help. */
+  get refused() {
+    return this.status >= 400 && this.status < 500 && ![401, 408, 425, 429].includes(this.status);
+  }
+
+  /** Whether there is nothing at the address. */
+  get absent() {
+    return (this.status === 404 && this.code !== "unknown_model") || this.status === 405;
   }
 }
 
@@ -51,20 +62,20 @@ async function request(path, { query = {}, retry = true, ...options } = {}) {
       await new Promise((resolve) => setTimeout(resolve, 1000 * Math.min(wait, LONGEST_WAIT)));
       continue;
     }
-    const { sentence, slices } = await reason(response);
-    throw new ServiceError(sentence, response.status, slices);
+    const { sentence, ...facts } = await reason(response);
+    throw new ServiceError(sentence, { status: response.status, ...facts });
   }
 }
 
 async function reason(response) {
   try {
-    const { error, detail, slices = null } = await response.json();
-    if (typeof error === "string") return { sentence: error, slices };
-    if (typeof detail === "string") return { sentence: detail, slices };
+    const { error, detail, code = null, slices = null } = await response.json();
+    if (typeof error === "string") return { sentence: error, code, slices };
+    if (typeof detail === "string") return { sentence: detail, code, slices };
   } catch {
     // Not JSON: something between the page and the service answered.
   }
-  return { sentence: `The server answered ${response.status} ${response.statusText}`.trim() + ".", slices: null };
+  return { sentence: `The server answered ${response.status} ${response.statusText}`.trim() + "." };
 }
 
 function json(path, body) {

@@ -4,6 +4,7 @@ import { dicomSeg } from "./api.js";
 import { download } from "./dom.js";
 import { measure, polygonsOf } from "./geometry.js";
 import { maskFile } from "./png.js";
+import { labelOf } from "./session.js";
 
 /** Name of an image without its ending; of a slice with its number, as `delineate predict` names it. */
 function stem(item) {
@@ -30,7 +31,7 @@ export function summary(item, model, answer, mask, spacing) {
     threshold: mask.threshold,
     corrected: mask.edited,
     label: answer.label,
-    chosen_label: item.label ?? answer.chosen_label,
+    chosen_label: labelOf(item, model) ?? answer.chosen_label,
     look: answer.look,
     mask: own.map(({ index, ...values }) => ({ class: mask.classes[index - 1], ...values })),
     prediction_measurements: answer.measurements,
@@ -52,7 +53,7 @@ export function contours(item, model, answer, mask) {
         model: model.name,
         identity: answer.identity,
         corrected: mask.edited,
-        label: item.label ?? answer.chosen_label,
+        label: labelOf(item, model) ?? answer.chosen_label,
       },
     })),
   );

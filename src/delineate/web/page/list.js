@@ -41,7 +41,7 @@ function statusOf(item) {
   if (failed) return ["failed", failed];
   if (item.asked.has(session.model) && !item.answers.has(session.model)) return ["working", "predicting …"];
   if (!item.answers.has(session.model)) return ["waiting", "waiting"];
-  const saving = { unsaved: item.several ? "not stored" : "not saved", saving: "saving …", saved: "saved", kept: "kept here" }[item.saving];
+  const saving = { unsaved: item.several || !session.stores ? "not stored" : "not saved", saving: "saving …", saved: "saved", kept: "kept here" }[item.saving];
   if (saving) return [item.saving, saving];
   const label = item.answers.get(session.model).chosen_label;
   return ["done", label ?? "done"];

@@ -11,7 +11,7 @@ import * as list from "./list.js";
 import { readSpacing, spacingOf } from "./panel.js";
 import { save, setUp as setUpSaving } from "./save.js";
 import { setUp as setUpRegions } from "./regions.js";
-import { session } from "./session.js";
+import { labelOf, session } from "./session.js";
 import { active, changed, refreshMask, set, settings, show, shown, viewer } from "./stage.js";
 
 const IMAGE = /\.(png|jpe?g|bmp|tiff?|dcm|dicom|nii|nii\.gz)$/i;
@@ -207,8 +207,8 @@ const actions = {
   reset: () => withMask((mask) => mask.reset()),
   save: () => {
     const { item, model, answer, mask } = shown ?? {};
-    if (!answer || item !== session.current || item.saving === "saving") return;
-    if (mask || item.label !== null) save(item, model, answer, mask);
+    if (!answer || item !== session.current || item.draft(model.name).saving === "saving") return;
+    if (mask || labelOf(item, model) !== null) save(item, model, answer, mask);
     else complain("There is nothing to save yet; choose a label first.");
   },
   nextMap: () => {
@@ -224,6 +224,7 @@ const actions = {
   zoomIn: () => viewer.zoom(1.25),
   zoomOut: () => viewer.zoom(0.8),
   fit: () => viewer.fit(),
+  shift: (x, y) => viewer.shift(x, y),
   help: () => $("#help").showModal(),
   hold: (held) => {
     viewer.held = held;

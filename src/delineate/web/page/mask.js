@@ -37,6 +37,25 @@ class Runs {
     this.count += 1;
   }
 
+  /** Join runs that lie side by side, as a stroke comes in slivers, and give back the spare room. */
+  pack() {
+    const { start, length, before, after, count } = this;
+    const order = Uint32Array.from({ length: count }, (_, i) => i).sort((a, b) => start[a] - start[b]);
+    // Pixels that changed twice, brushed and erased in one stroke, must be put back in their order.
+    const joins = order.every((i, at) => at === 0 || start[order[at - 1]] + length[order[at - 1]] <= start[i]);
+    this.count = 0;
+    Object.assign(this, { start: null, length: null, before: null, after: null });
+    this.room(16);
+    for (let at = 0; at < count; at += 1) {
+      const i = joins ? order[at] : at;
+      const last = this.count - 1;
+      const beside = last >= 0 && this.start[last] + this.length[last] === start[i];
+      if (beside && this.before[last] === before[i] && this.after[last] === after[i]) this.length[last] += length[i];
+      else this.add(start[i], length[i], before[i], after[i]);
+    }
+    for (const name of ["start", "length", "before", "after"]) this[name] = this[name].slice(0, this.count);
+  }
+
   get bytes() {
     return 10 * this.start.length;
   }
@@ -192,6 +211,7 @@ export class MaskDocument {
   }
 
   push(step) {
+    step.runs?.pack();
     this.undone = [];
     this.done.push(step);
     this.bytes = this.done.reduce((sum, one) => sum + (one.runs?.bytes ?? 0), 0);

@@ -28,7 +28,13 @@ async function table(mode) {
 const memory = new Map(); // where a browser has no database, as in some private windows
 let next = -1;
 
-/** Keep a correction: {file, mask, predicted (blobs), filename, model, identity, label, author, comment, seconds}. */
+/** A name for one act of saving, so that sending it again stores it once; also where no secure context is. */
+export const newName = () => [...crypto.getRandomValues(new Uint8Array(16))].map((one) => one.toString(16).padStart(2, "0")).join("");
+
+/**
+ * Keep a correction: {once (see `newName`), file, mask, predicted (blobs), filename, model, identity, label, author,
+ * comment, seconds}.
+ */
 export async function keep(correction) {
   try {
     return await ask((await table("readwrite")).add({ ...correction, kept: new Date().toISOString() }));
@@ -57,15 +63,21 @@ export async function waiting() {
 /** Whether something waits that closing the page would lose. */
 export const volatile = () => memory.size > 0;
 
-/** Send one correction and forget it here once the server has stored it. */
-export async function send(key, correction) {
-  const { file, mask, predicted, kept, key: _, ...rest } = correction;
-  const stored = await storeCorrection({
+/** A correction as the service takes it. */
+export async function bodyOf(correction) {
+  const { file, mask, predicted, kept, key: _, once, ...rest } = correction;
+  return {
     ...rest,
+    key: once,
     image: await toBase64(file),
     mask_png: mask && (await toBase64(mask)), // null for a model that only names labels
     predicted_mask_png: predicted && (await toBase64(predicted)),
-  });
+  };
+}
+
+/** Send one correction and forget it here once the server has stored it. */
+export async function send(key, correction) {
+  const stored = await storeCorrection(await bodyOf(correction));
   await drop(key);
   return stored;
 }

@@ -3,7 +3,7 @@
 import { MAPS, colourOf, css } from "./colours.js";
 import { $, make, short, whole } from "./dom.js";
 import { measure } from "./geometry.js";
-import { session } from "./session.js";
+import { labelOf, session } from "./session.js";
 
 /** Bars of the label probabilities, the chosen one first to the eye. */
 export function showLabels(answer) {
@@ -32,14 +32,15 @@ export function showLabels(answer) {
 
 /** Choices of the correction's label: what a reader does not say is not stored as if it were known. */
 export function offerLabels(item, answer) {
-  const labels = session.modelNamed(session.model)?.labels ?? [];
+  const model = session.modelNamed(session.model);
+  const labels = model?.labels ?? [];
   $("#label-field").hidden = !labels.length;
   const predicted = answer?.chosen_label ?? null;
   $("#label").replaceChildren(
     make("option", { value: "", textContent: predicted ? `not judged (${predicted}?)` : "not judged" }),
     ...labels.map((name) => make("option", { value: name, textContent: name })),
   );
-  $("#label").value = item?.label ?? "";
+  $("#label").value = labelOf(item, model) ?? "";
 }
 
 /** Figures that follow every stroke. */

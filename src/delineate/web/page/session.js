@@ -14,8 +14,20 @@ class Shelf {
   answers = new Map(); // model -> the service's answer
   errors = new Map(); // model -> sentence
   masks = new Map(); // model -> promise of a MaskDocument, or what was packed of one
-  edited = false; // whether somebody changed a mask of it
+  edited = new Set(); // models whose mask of it somebody changed
 }
+
+const URGENCY = ["unsaved", "saving", "kept", "saved"];
+
+/** What became of what a reader made of one file with one model. */
+class Draft {
+  saving = "none"; // none, unsaved, saving, saved, kept
+  kept = null; // key in the outbox
+  stored = null; // id on the server
+}
+
+/** The label that a reader chose, if the model knows it: another model may have other labels. */
+export const labelOf = (item, model) => (model?.labels.includes(item?.label) ? item.label : null);
 
 /** One file that was dropped on the page. */
 class Item {
@@ -28,9 +40,8 @@ class Item {
     this.slice = null; // the one on show, from 0; null for a file of one picture
     this.shelves = new Map([[null, new Shelf()]]); // slice -> what is known about it
     this.asked = new Map(); // model -> AbortController of a request that runs
-    this.saving = "none"; // none, unsaved, saving, saved, kept
-    this.kept = null; // key in the outbox
-    this.label = null; // chosen by the reader
+    this.drafts = new Map(); // model -> Draft
+    this.label = null; // chosen by the reader; see `labelOf`
     this.comment = "";
     this.seconds = 0; // looked at
     this.spacing = null; // typed by the reader, mm: [row, column]
@@ -50,6 +61,22 @@ class Item {
 
   get masks() {
     return this.shelf.masks;
+  }
+
+  draft(model) {
+    if (!this.drafts.has(model)) this.drafts.set(model, new Draft());
+    return this.drafts.get(model);
+  }
+
+  /** What became of it with all models: whatever is least safe. */
+  get saving() {
+    const states = [...this.drafts.values()].map((draft) => draft.saving);
+    return URGENCY.find((state) => states.includes(state)) ?? "none";
+  }
+
+  /** Whether somebody changed a mask of a model. */
+  edited(model) {
+    return [...this.shelves.values()].some((shelf) => shelf.edited.has(model));
   }
 
   /** Whether it is a volume or a loop, whose corrections the service does not store. */
@@ -83,6 +110,12 @@ class Session extends EventTarget {
   map = "none"; // what lies over the image; see MAPS
   method = null; // of activation maps
   running = 0;
+  storeless = false; // whether the server turned out to have no store
+
+  /** Whether the server stores corrections. */
+  get stores() {
+    return !this.storeless && this.models.every(({ corrections }) => corrections !== false);
+  }
 
   tell(type, detail = {}) {
     this.dispatchEvent(new CustomEvent(type, { detail }));

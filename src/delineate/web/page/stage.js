@@ -9,7 +9,7 @@ import { pictureOf } from "./pictures.js";
 import { decodeGrey } from "./png.js";
 import * as regions from "./regions.js";
 import { setSaving, showSaving } from "./save.js";
-import { session } from "./session.js";
+import { labelOf, session } from "./session.js";
 import { Viewer } from "./viewer.js";
 
 export const viewer = new Viewer($("#stage"));
@@ -83,9 +83,9 @@ export async function show() {
   viewer.panes[0].layers = () => layersOf(shown, first);
   viewer.panes[1].layers = () => (second ? layersOf(second, second) : null);
   viewer.show(picture, size ?? null);
-  showState(item, first.error ?? second?.error);
+  const failed = showState(item, first.error ?? second?.error);
   refreshPanel();
-  if (fresh && answer) announce(item, answer);
+  if (fresh && answer && !failed) announce(item, answer);
 }
 
 function layersOf(side, pair) {
@@ -105,6 +105,9 @@ function layersOf(side, pair) {
   };
 }
 
+let told = null; // the failure that a screen reader has heard of
+
+/** Say over the stage what is waited for or why it failed; returns the latter. */
 function showState(item, error = null) {
   const failed = error?.message ?? item.errors.get(session.model) ?? item.errors.get(session.second);
   const ready = item.answers.has(session.model) && (!session.second || item.answers.has(session.second));
@@ -119,6 +122,10 @@ function showState(item, error = null) {
   box.classList.toggle("failed", Boolean(failed));
   $("p", box).textContent = text ?? "";
   $("#retry").hidden = !failed;
+  const heard = failed ? `${item.name}: ${failed}` : null;
+  if (heard && heard !== told) say(heard);
+  told = heard;
+  return failed;
 }
 
 function announce(item, answer) {
@@ -194,7 +201,8 @@ function showCaption(pane, side) {
     if (side.mask?.edited) words.push("corrected");
   }
   $(".caption", pane.element).textContent = session.second ? words.join(" · ") : "";
-  const label = words.length ? `${shown.item.name}: ${words.join(", ")}` : "No image is open";
+  const name = session.current?.name;
+  const label = name ? [name, words.join(", ")].filter(Boolean).join(": ") : "No image is open";
   pane.overlay.setAttribute("aria-label", label);
 }
 
@@ -202,9 +210,10 @@ function showCaption(pane, side) {
 export function changed() {
   const item = session.current;
   if (!item) return;
-  item.shelf.edited = Boolean(active()?.mask.edited);
-  const edited = [...item.shelves.values()].some((shelf) => shelf.edited);
-  const touched = item.label !== null || item.comment !== "" || item.stored || edited;
-  setSaving(item, touched ? "unsaved" : "none");
+  const { model } = session;
+  item.shelf.edited[active()?.mask.edited ? "add" : "delete"](model);
+  const label = labelOf(item, session.modelNamed(model));
+  const touched = label !== null || item.comment !== "" || item.draft(model).stored !== null || item.edited(model);
+  setSaving(item, model, touched ? "unsaved" : "none");
   refreshMask();
 }

@@ -5,6 +5,7 @@ import { drawPicture } from "./pictures.js";
 
 const LARGEST_SCALE = 40; // device pixels per image pixel
 const DENSEST = 2; // device pixels per CSS pixel that are drawn
+const STEP = 0.15; // of the window, by which a key moves the image
 
 /** One view of the image with the overlay of one model. */
 class Pane {
@@ -111,6 +112,12 @@ export class Viewer extends EventTarget {
     this.view.y += dy;
     this.fitted = false;
     this.moved();
+  }
+
+  /** Go on by a part of the window to the right (x) and down (y), as keys do. */
+  shift(x, y) {
+    const { width, height } = this.panes[0].overlay;
+    if (this.size) this.pan(-x * STEP * width, -y * STEP * height);
   }
 
   moved() {

@@ -1,9 +1,11 @@
 """One correction, checked before it is stored."""
 
 import io
+import math
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
+from unicodedata import category
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +15,7 @@ from delineate.checks import InputError
 
 LONGEST_NAME, LONGEST_COMMENT = 200, 5000
 _MOST_PIXELS = 200_000_000
+_BREAKS = {"comment": "\n\r\t"}  # control characters that a text may hold
 
 
 @dataclass(frozen=True)
@@ -42,13 +45,21 @@ class Correction:
     comment: str = ""
     seconds: float | None = None
     """How long it took."""
+    window: tuple[float, float] | None = None
+    """Grey values that became 0 and 255 for the model, for images of more than 8 bits; None for the file's
+    own window or, without one, its smallest and largest value."""
 
-    def check(self) -> None:
+    def check(self, size: tuple[int, int] | None = None) -> None:
         """Refuse what could not be trained on later.
 
+        Args:
+            size: (height, width) of the image, when it is known; a mask of another size is then refused
+                before it is decoded.
+
         Raises:
-            InputError: nothing is corrected, there is no author, a text is too long, the label is unknown, a
-                mask is no 8-bit grey PNG, names an unknown class, or the masks differ in size.
+            InputError: nothing is corrected, there is no author, a text is too long or holds control
+                characters, the label is unknown, the window is none, a mask is no 8-bit grey PNG, names an
+                unknown class, or the masks differ in size.
         """
         if self.mask is None and self.label is None:
             raise InputError("A correction needs a mask or a label; give one of them.")
@@ -56,6 +67,10 @@ class Correction:
             raise InputError(f"A correction needs an author of 1 to {LONGEST_NAME} characters.")
         if len(self.comment) > LONGEST_COMMENT:
             raise InputError(f"A comment has at most {LONGEST_COMMENT} characters, got {len(self.comment)}.")
+        for name in ("filename", "model", "identity", "author", "comment", "label"):
+            text = getattr(self, name) or ""
+            if any(category(c) in ("Cc", "Cs") and c not in _BREAKS.get(name, "") for c in text):
+                raise InputError(f"The {name} of a correction holds control characters; take them out.")
         if not self.image:
             raise InputError("A correction needs the image that it belongs to; it is empty.")
         if self.label is not None and self.label not in self.labels:
@@ -63,19 +78,21 @@ class Correction:
             raise InputError(f"The label {self.label!r} is not one of the model's ({known}); choose one.")
         if self.seconds is not None and not 0 <= self.seconds < 1e7:
             raise InputError(f"The seconds of a correction must be 0 or more, got {self.seconds}.")
+        if self.window is not None and not -math.inf < self.window[0] < self.window[1] < math.inf:
+            raise InputError(f"The window {self.window} is none; give two numbers, the lower one first.")
         shapes = [
-            read_index_mask(mask, len(self.classes)).shape
+            read_index_mask(mask, len(self.classes), size).shape
             for mask in (self.mask, self.predicted_mask)
             if mask is not None
         ]
         if len(set(shapes)) > 1:
             raise InputError(f"The masks have {shapes[0]} and {shapes[1]} pixels; both must fit the image.")
 
-    def fingerprint(self) -> str:
-        """SHA-256 of all that was said; sending it twice stores it once."""
+    def fingerprint(self, salt: str = "") -> str:
+        """SHA-256 of `salt` and of all that a person said; how long it took does not count."""
         digest = sha256()
         parts = (self.image, self.mask, self.predicted_mask, self.filename, self.model, self.identity)
-        for part in (*parts, self.label, self.author, self.comment):
+        for part in (*parts, self.label, self.author, self.comment, salt):
             raw = part.encode() if isinstance(part, str) else part
             digest.update(b"-" if raw is None else b"+" + len(raw).to_bytes(8, "big") + raw)
         return digest.hexdigest()

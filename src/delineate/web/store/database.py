@@ -5,7 +5,7 @@ got an id finds the correction again, whatever happened to the process.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -16,8 +16,9 @@ from typing import Any, Self
 from delineate.checks import InputError, require
 from delineate.web.store.correction import Correction, Stored
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _WAIT_SECONDS = 30
+_TRIES = 5
 
 
 def database_url(address: str) -> str:
@@ -97,14 +98,33 @@ class CorrectionStore:
                     connection.execute(insert(self._meta).values(key="schema", value=str(SCHEMA_VERSION)))
             except IntegrityError:
                 self._check_version()  # another process was quicker
+        elif found == "1":
+            self._add_window()
         elif found != str(SCHEMA_VERSION):
             raise InputError(
                 f"The store {self.shown} is of version {found}, this program writes {SCHEMA_VERSION}; "
                 "update delineate."
             )
 
-    def add(self, correction: Correction) -> tuple[int, datetime]:
-        """Store a correction and return its id and time; the same one again gives the first one's.
+    def _add_window(self) -> None:
+        """Bring a store of version 1, which has no column for the window, to version 2."""
+        from sqlalchemy import text, update
+
+        version = self._meta.c.value
+        with self._engine.begin() as connection:
+            # The row is locked by the first change, so of two processes only one finds the old version.
+            change = update(self._meta).where(self._meta.c.key == "schema", version == "1").values(value="2")
+            if connection.execute(change).rowcount:
+                connection.execute(text("ALTER TABLE delineate_corrections ADD COLUMN grey_window TEXT"))
+
+    def add(self, correction: Correction, *, key: str | None = None) -> tuple[int, datetime]:
+        """Store a correction and return its id and time.
+
+        Args:
+            correction: what to store.
+            key: of this act of saving. The same correction with the same key is stored once, however often it
+                is sent; with another key it is a further row. Without a key it is a further row unless it is
+                what the newest correction of its image says already, whose id and time are then returned.
 
         Raises:
             InputError: the correction is faulty (see `Correction.check`), or the database refuses it.
@@ -116,16 +136,20 @@ class CorrectionStore:
 
         correction.check()
         digest = sha256(correction.image).hexdigest()
-        fingerprint = correction.fingerprint()
-        known = select(corrections.c.id, corrections.c.stored_at).where(
-            corrections.c.fingerprint == fingerprint
-        )
-        for _ in range(2):
+        for _ in range(_TRIES):
             try:
                 with self._transaction() as connection:
-                    row = connection.execute(known).first()
-                    if row is not None:
-                        return int(row.id), _utc(row.stored_at)
+                    if key is not None:
+                        fingerprint = correction.fingerprint(f"key {key}")
+                        query = select(corrections).where(corrections.c.fingerprint == fingerprint)
+                    else:
+                        query = select(corrections).where(corrections.c.image_sha256 == digest)
+                    query = query.order_by(corrections.c.id.desc()).limit(1)
+                    row = connection.execute(query).mappings().first()
+                    if row is not None and (key is not None or _says(row, correction)):
+                        return int(row["id"]), _utc(row["stored_at"])
+                    if key is None:  # two that say the same after the same newest one collide
+                        fingerprint = correction.fingerprint(f"after {0 if row is None else row['id']}")
                     if connection.scalar(select(images.c.sha256).where(images.c.sha256 == digest)) is None:
                         connection.execute(insert(images).values(sha256=digest, content=correction.image))
                     now = datetime.now(UTC)
@@ -193,13 +217,18 @@ class CorrectionStore:
 
     @contextmanager
     def _transaction(self) -> Iterator[Any]:
-        from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+        from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
         try:
             with self._engine.begin() as connection:
                 yield connection
         except IntegrityError:
             raise
+        except DataError as error:  # the value's fault, which trying again would not mend
+            reason = str(error.orig or error).strip().splitlines()[0]
+            raise InputError(
+                f"The store {self.shown} cannot hold the correction ({reason}); correct it."
+            ) from error
         except SQLAlchemyError as error:
             reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
             raise StoreError(f"The store {self.shown} did not take it ({reason}); try again.") from error
@@ -244,7 +273,21 @@ def _columns(correction: Correction) -> dict[str, Any]:
     names = ("filename", "model", "identity", "mask", "predicted_mask", "label", "author", "comment")
     values = {name: getattr(correction, name) for name in (*names, "seconds")}
     lists = {"classes": json.dumps(correction.classes), "labels": json.dumps(correction.labels)}
-    return values | lists
+    window = None if correction.window is None else json.dumps(correction.window)
+    return values | lists | {"grey_window": window}
+
+
+def _says(row: Mapping[str, Any], correction: Correction) -> bool:
+    """Whether a row of the same image says the same."""
+    kept = _correction({**row, "content": correction.image})
+    return kept.fingerprint() == correction.fingerprint()
+
+
+def _window(text: str | None) -> tuple[float, float] | None:
+    if text is None:
+        return None
+    low, high = json.loads(text)
+    return low, high
 
 
 def _correction(row: dict[str, Any]) -> Correction:
@@ -261,12 +304,14 @@ def _correction(row: dict[str, Any]) -> Correction:
         author=row["author"],
         comment=row["comment"],
         seconds=row["seconds"],
+        window=_window(row["grey_window"]),
     )
 
 
 def _shown(row: dict[str, Any]) -> dict[str, Any]:
     row["stored_at"] = _utc(row["stored_at"]).isoformat(timespec="milliseconds")
     row["classes"], row["labels"] = json.loads(row["classes"]), json.loads(row["labels"])
+    row["window"] = _window(row.pop("grey_window"))
     return row
 
 

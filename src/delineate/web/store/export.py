@@ -64,10 +64,11 @@ def export_corrections(
 ) -> Exported:
     """Write corrections as a plain folder, whole or not at all.
 
-    Of several corrections of one image the newest counts. An image of `base` is recognised by its bytes: its
-    mask and its label are replaced when it trains, and left alone when it validates or tests, because a
-    reference that began as a prediction flatters the model that made it. New images train, when `base` has
-    splits. corrections.csv says who corrected what, when, and what the model was.
+    Of several corrections of one image the one stored last counts. An image of `base` is recognised by its
+    bytes: its mask and its label are replaced when it trains, and left alone when it validates or tests,
+    because a reference that began as a prediction flatters the model that made it. New images train, when
+    `base` has splits; the window through which the model saw them is applied. corrections.csv says who
+    corrected what, when, and what the model was.
 
     Args:
         store: where the corrections are.
@@ -161,7 +162,7 @@ def _new_case(found: Stored, folder: Path, taken: set[str]) -> Case:
     path.write_bytes(kept.image)
     stem = re.sub(r"[^\w\-]+", "_", Path(kept.filename).stem).strip("_") or "image"
     name = stem if stem not in taken else f"{stem}_{found.image_sha256[:8]}"
-    return Case(id=name, image=path)
+    return Case(id=name, image=path, window=kept.window)
 
 
 def _table(used: Sequence[tuple[str, Stored]]) -> str:

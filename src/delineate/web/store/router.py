@@ -3,24 +3,18 @@
 import asyncio
 import base64
 import binascii
-import shutil
+from functools import partial
 from typing import Annotated, Any, overload
 
 from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from delineate.checks import InputError
-from delineate.web.api import ERRORS
+from delineate.web.api import CORRECTIONS, ERRORS
 from delineate.web.errors import ServiceError
 from delineate.web.hosted import Hosted, choose_model
-from delineate.web.recognise import open_upload
-from delineate.web.store.correction import (
-    LONGEST_COMMENT,
-    LONGEST_NAME,
-    Correction,
-    Stored,
-    read_index_mask,
-)
+from delineate.web.recognise import Recognised
+from delineate.web.store.correction import LONGEST_COMMENT, LONGEST_NAME, Correction, Stored
 from delineate.web.store.database import CorrectionStore, StoreError
 from delineate.web.uploads import harmless_name
 from delineate.web.work import Service
@@ -43,6 +37,10 @@ class NewCorrection(BaseModel):
     author: str = Field(max_length=LONGEST_NAME)
     comment: str | None = Field(None, max_length=LONGEST_COMMENT)
     seconds: float | None = Field(None, ge=0, lt=1e7, allow_inf_nan=False)
+    key: str | None = Field(
+        None, min_length=1, max_length=100,
+        description="Of this act of saving, at random: sent again with it, it is stored once.",
+    )  # fmt: skip
 
 
 class StoredAnswer(BaseModel):
@@ -54,18 +52,26 @@ class StoredAnswer(BaseModel):
 
 def corrections_router(store: CorrectionStore) -> APIRouter:
     """Make the endpoints, for `create_app(routers=...)`; the store is closed by its owner."""
-    router = APIRouter(prefix="/api/v1/corrections", responses=ERRORS)
+    router = APIRouter(prefix=CORRECTIONS, responses=ERRORS)
 
     @router.post("", summary="Store a correction", status_code=201, openapi_extra=_json_body())
     async def add(request: Request) -> StoredAnswer:
         service: Service = request.app.state.service
+        service.check_room()
         body = await _body(request)
         hosted = choose_model(service.models, body.model)
-        correction = await asyncio.to_thread(_correction, body, hosted, service)
-        try:
-            key, moment = await asyncio.to_thread(store.add, correction)
-        except StoreError as error:
-            raise ServiceError(503, "store_unavailable", str(error), retry_after=5) from error
+        with service.job() as job:
+            most = service.settings.max_upload_bytes
+            image = await job.run(partial(_decoded, body.image, "image", most))
+            found = await service.recognise(job, image, None)
+            try:
+                correction = await job.run(partial(_correction, body, image, found, hosted, most))
+                # The job and its room are held meanwhile, because the store looks at the masks once more.
+                key, moment = await asyncio.to_thread(store.add, correction, key=body.key)
+            except StoreError as error:
+                raise ServiceError(503, "store_unavailable", str(error), retry_after=5) from error
+            except InputError as error:
+                raise ServiceError(422, "invalid_input", str(error)) from error
         return StoredAnswer(id=key, stored_at=moment.isoformat(timespec="milliseconds"))
 
     @router.get("", summary="List corrections, newest first")
@@ -94,6 +100,7 @@ def corrections_router(store: CorrectionStore) -> APIRouter:
             "author": kept.author,
             "comment": kept.comment,
             "seconds": kept.seconds,
+            "window": kept.window,
             "mask_png": _encoded(kept.mask),
             "predicted_mask_png": _encoded(kept.predicted_mask),
         }
@@ -120,52 +127,51 @@ async def _body(request: Request) -> NewCorrection:
         ) from error
 
 
-def _correction(body: NewCorrection, hosted: Hosted, service: Service) -> Correction:
+def _correction(
+    body: NewCorrection, image: bytes, found: Recognised, hosted: Hosted, most: int
+) -> Correction:
+    """What the body says, checked; with the window through which the model saw the image."""
     info = hosted.predictor.info
     correction = Correction(
         filename=harmless_name(body.filename),
-        image=_decoded(body.image, "image"),
+        image=image,
         model=hosted.name,
         identity=body.identity,
         classes=info.classes,
         labels=info.labels,
-        mask=_decoded(body.mask_png, "mask_png"),
-        predicted_mask=_decoded(body.predicted_mask_png, "predicted_mask_png"),
+        mask=_decoded(body.mask_png, "mask_png", most),
+        predicted_mask=_decoded(body.predicted_mask_png, "predicted_mask_png", most),
         label=body.label,
         author=" ".join(body.author.split()),
         comment=(body.comment or "").strip(),
         seconds=body.seconds,
+        window=hosted.predictor.with_window(found.case).window,
     )
-    correction.check()
-    _check_size(correction, service)
+    correction.check(found.size)
     return correction
 
 
-def _check_size(correction: Correction, service: Service) -> None:
-    """Refuse what is no picture, and a mask of another size than its picture."""
-    folder = service.folder.make()
-    try:
-        size = open_upload(correction.image, folder, service.settings, None).size
-    except InputError as error:
-        raise InputError(service.folder.conceal(str(error))) from error
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    for mask in (correction.mask, correction.predicted_mask):
-        if mask is not None:
-            read_index_mask(mask, len(correction.classes), size)
-
-
 @overload
-def _decoded(text: str, name: str) -> bytes: ...
+def _decoded(text: str, name: str, most: int) -> bytes: ...
 @overload
-def _decoded(text: None, name: str) -> None: ...
-def _decoded(text: str | None, name: str) -> bytes | None:
+def _decoded(text: None, name: str, most: int) -> None: ...
+@overload
+def _decoded(text: str | None, name: str, most: int) -> bytes | None: ...
+def _decoded(text: str | None, name: str, most: int) -> bytes | None:
     if text is None:
         return None
     try:
-        return base64.b64decode(text, validate=True)
+        raw = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise InputError(f"{name} is no base64; send the file's bytes in base64.") from error
+        message = f"{name} is no base64; send the file's bytes in base64."
+        raise ServiceError(422, "invalid_input", message) from error
+    if len(raw) > most:
+        raise ServiceError(
+            413,
+            "too_large",
+            f"{name} has {len(raw)} bytes, but at most {most} are taken; send a smaller one.",
+        )
+    return raw
 
 
 def _encoded(raw: bytes | None) -> str | None:

@@ -44,5 +44,6 @@ corrections = Table(
     Column("author", Text, nullable=False),
     Column("comment", Text, nullable=False),
     Column("seconds", Float),
+    Column("grey_window", Text),  # "window" is a word of SQL
     sqlite_autoincrement=True,
 )
