@@ -8,8 +8,8 @@ block does not count. "network" is the time from 8-bit pixels at the network's s
 picture of any size to its mask at that size. With --size other than the run's own the network is timed at
 that size, and no Dice is measured. Without --data the run's own data set is used, where it still lies in its
 place. "eager" is the model as this package runs it; "eager, published" is its literal form, for models whose
-usual form is an exact rewrite; goals are judged against both. Where the processor computes bf16 only by way of
-float32, its Dice is measured all the same, its time is not.
+usual form is an exact rewrite; goals are judged against both. Where the processor computes bf16 only by way
+of float32, its Dice is measured all the same, its time is not.
 
 Exit status 1 when a goal that can be judged on this processor is missed:
     OpenVINO fp32 at least 3 times as fast as eager PyTorch, ONNX Runtime at least 2 times, bf16 at least 9
