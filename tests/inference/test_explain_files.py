@@ -226,6 +226,7 @@ def test_the_command_prints_figures_of_masks(predictor, cases, tmp_path, monkeyp
     (row,) = json.loads(shown.stdout)["explanations"]
     assert (row["target"], row["explained"], means["images"]) == ("mask", "lesion", 1)
     assert means["gain"] == row["gain"] > 0
+    assert row["fill"] == "mean"  # a blurred lesion would be found all the same
     table = CliRunner().invoke(app, arguments).stdout
     assert "mean of 1 image(s)" in table
     assert f"{row['gain']:.4f}" in table

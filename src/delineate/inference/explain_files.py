@@ -16,6 +16,7 @@ from delineate.data.images import read_case_image
 from delineate.explain.explanation import EXPLANATIONS, explanation_map, lesion_region, parse_place
 from delineate.explain.faithfulness import Faithfulness, faithfulness
 from delineate.explain.overlay import map_method, overlay_map
+from delineate.explain.perturb import Fill
 from delineate.explain.targets import Target, fix_score, region_at
 from delineate.files import atomic_path
 from delineate.inference.predictor import Predictor
@@ -23,6 +24,9 @@ from delineate.inference.results import found_to_explain
 from delineate.inference.writers.pictures import draw_outline, write_png
 
 TABLE = "explanations.csv"
+FILLS: dict[Target, Fill] = {"label": "blur", "mask": "mean"}
+"""Target -> what hidden pixels show when faithfulness is measured. A blurred lesion is still found at its
+place, so that for masks only a plain colour hides anything."""
 
 
 @dataclass(frozen=True)
@@ -163,7 +167,8 @@ def _explain(
     outlined = found.mask if inside is None else inside * np.uint8(max(score.index, 1))
     asked: dict[str, Any] = {"target": target, "index": score.index, "region": score.region}
     maps = {m: explanation_map(predictor.model, batch, method=m, **asked) for m in methods}
-    measured = faithfulness(predictor.model, batch, maps, **asked) if measure else {}
+    fill = FILLS[target]
+    measured = faithfulness(predictor.model, batch, maps, fill=fill, **asked) if measure else {}
     rows = []
     for method, small in maps.items():
         large = explanation_map_at(small, size)
@@ -177,7 +182,7 @@ def _explain(
             "explained": _named(predictor, target, score.index),
             "score": float(score.probability(prediction)[0]),
         }
-        rows.append(row | (_figures(measured[method]) if measure else {}))
+        rows.append(row | ({"fill": fill} | _figures(measured[method]) if measure else {}))
     return rows
 
 
