@@ -142,7 +142,7 @@ def published(model: torch.nn.Module) -> torch.nn.Module | None:
     return literal
 
 
-def medians(calls: dict[str, Call], repeats: int) -> dict[str, float]:
+def milliseconds(calls: dict[str, Call], repeats: int) -> dict[str, list[float]]:
     """Milliseconds of each call; the variants take turns in blocks."""
     times: dict[str, list[float]] = {name: [] for name in calls}
     for turn in range(-(-repeats // (BLOCK - 1)) + 1):
@@ -152,6 +152,10 @@ def medians(calls: dict[str, Call], repeats: int) -> dict[str, float]:
                 call()
                 if turn and i:
                     times[name].append(1e3 * (time.perf_counter() - start))
+    return times
+
+
+def medians(times: dict[str, list[float]]) -> dict[str, float]:
     return {name: round(statistics.median(values), 1) for name, values in times.items()}
 
 
@@ -234,6 +238,7 @@ def main() -> None:
     if other is not None:
         whole["eager, published"] = lambda: other(image).mask
     whole |= {name: lambda run=run: run(image[None]) for name, run in sessions.whole.items()}
+    network = milliseconds(alone, arguments.repeats)
     result: dict[str, Any] = {
         "run": arguments.run.name,
         "model": info.model,
@@ -244,8 +249,9 @@ def main() -> None:
         "load before": round(load, 2),
         "capabilities": capabilities(),
         "bf16": "available" if running.has_bf16() else "not available on this processor",
-        "network, ms": medians(alone, arguments.repeats),
-        "whole, ms": medians(whole, arguments.repeats),
+        "network, ms": medians(network),
+        "network, fastest call, ms": {name: round(min(values), 1) for name, values in network.items()},
+        "whole, ms": medians(milliseconds(whole, arguments.repeats)),
     }
     for part in ("network", "whole"):
         times = result[f"{part}, ms"]
