@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from web_service import Bright, dicom_bytes, disc, encoded, nifti_bytes, sent, serving
+from web_service import Bright, dicom_bytes, disc, encoded, nifti_bytes, refused, sent, serving
 
 from delineate.checks import InputError
 from delineate.inference.predictor import Predictor
@@ -24,15 +24,6 @@ SMALL = encoded(disc())
 def client():
     with serving(max_pixels=100_000, max_upload_bytes=500_000) as made:
         yield made
-
-
-def refused(answer, status, code):
-    assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
-    sentence = answer.json()["error"]
-    assert set(answer.json()) == {"error", "code"}
-    assert "Traceback" not in sentence
-    assert "/tmp" not in sentence
-    return sentence
 
 
 def png_header(width, height):

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from web_service import dicom_bytes, disc, encoded, nifti_bytes, sent, serving
+from web_service import dicom_bytes, disc, encoded, nifti_bytes, refused, sent, serving
 
 from delineate.web import work
 from delineate.web.server import limit_pillow
@@ -23,10 +23,6 @@ SMALL = encoded(disc())
 def client():
     with serving(max_pixels=100_000, max_upload_bytes=500_000) as made:
         yield made
-
-
-def refused(answer, status, code):
-    assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
 
 
 @pytest.mark.parametrize("pieces", [1, 7])

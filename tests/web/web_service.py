@@ -166,3 +166,13 @@ def nifti_bytes(values, spacing=(0.5, 0.7, 2.0)):
     """A .nii file of (x, y, z) values."""
     nibabel = pytest.importorskip("nibabel")
     return nibabel.Nifti1Image(values, np.diag([*spacing, 1.0])).to_bytes()
+
+
+def refused(answer, status, code):
+    """Check that an answer refuses, in one sentence that tells nothing of the server; return the sentence."""
+    assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
+    sentence = answer.json()["error"]
+    assert set(answer.json()) == {"error", "code"}
+    assert "Traceback" not in sentence
+    assert "/tmp" not in sentence
+    return sentence

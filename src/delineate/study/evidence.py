@@ -13,6 +13,7 @@ from delineate.data.case import Case
 from delineate.data.images import read_case_image, read_case_mask
 from delineate.explain.activation import Method, activation_map
 from delineate.explain.targets import Target, region_at
+from delineate.inference.results import found_to_explain
 from delineate.study.pictures import LONGEST, activation_svg, fitted_size, outline, overlay_svg, thumbnail
 from delineate.study.sizes import size_classes
 
@@ -203,11 +204,9 @@ def _activation(row: pd.Series, case: Case, predictor: "Predictor", method: Meth
             if isinstance(name, str) and not any(name == shown.split(": ")[-1] for shown in targets):
                 targets[f"{kind}: {name}"] = ("label", labels.index(name))
     else:
-        mask = predictor(case).mask
-        areas = np.bincount(mask.ravel(), minlength=2)[1:] if mask is not None else np.zeros(1)
-        largest = int(areas.argmax())  # the first class when nothing is found
-        targets[f"mask: {predictor.info.classes[largest]}"] = ("mask", largest + 1)
-        inside = None if mask is None else mask == largest + 1  # by the threshold of the run
+        found, inside = found_to_explain(predictor(case), predictor.info, "mask")
+        largest = found or 1
+        targets[f"mask: {predictor.info.classes[largest - 1]}"] = ("mask", largest)
 
     panels = [Panel(overlay_svg(small, {}, f"{case.id}: image"), "image")]
     batch = predictor.prepare(predictor.open(case).pixels)

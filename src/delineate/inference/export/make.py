@@ -36,7 +36,7 @@ from delineate.models.checkpoint import INFO, ModelInfo, load_model
 Progress = Callable[[str], None]
 """Called with what is being done, a few words each time."""
 CALIBRATED = 300
-"""Most pictures that int8 is calibrated with, spread over those given: more cost hours and change nothing."""
+"""Most pictures that int8 is calibrated with, spread over those given; the time grows with them."""
 CHECKED = 8
 """Number of given pictures that the comparison with PyTorch uses besides the built-in ones."""
 _PACKAGES = ("delineate", "torch", "onnx", "onnxscript", "onnxruntime", "openvino", "nncf")

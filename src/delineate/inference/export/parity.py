@@ -146,7 +146,7 @@ def accept(parity: Parity, name: str) -> None:
         if difference > LOGITS_TOLERANCE * scale:
             raise InputError(
                 f"The {name} export differs from PyTorch by {difference:.2g} in a logit, more than a "
-                f"hundredth of the largest; it was not written."
+                "hundredth of the largest; it was not written."
             )
     if parity.pixels_that_differ > SHARE * parity.pixels:
         raise InputError(
